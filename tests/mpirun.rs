@@ -1,1 +1,1 @@
-
+//! Tests under mpirun.

@@ -1,1 +1,3 @@
-fn main(){}
+//! The SPMD program.
+
+fn main() {}

@@ -1,1 +1,3 @@
+//! The workbench.
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! The hwloc library: the one file that speaks it.

@@ -1,0 +1,4 @@
+//! Threads on cores, inside of the mask that the launcher gave.
+
+#[cfg(feature = "hwloc")]
+mod hwloc;

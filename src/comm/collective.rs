@@ -1,0 +1,1 @@
+//! Agreement and broadcast by point-to-point messages, over any link.

@@ -1,0 +1,286 @@
+//! Which regions of its inputs and weights a node needs for a region of its output, and the same
+//! walked backwards through a piece.
+//!
+//! One rule serves the compilers, `plan::check` and the cutter: what a piece computes is the hull
+//! of what its outputs and its own nodes need, rounded up to what the operator can compute alone.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::{Graph, Node, Op, Operand};
+use crate::geometry::{Interval, Region};
+use crate::ids::{ActivationId, NodeId, WeightId};
+
+/// Regions that no piece can have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NeedError {
+    /// A region has another number of axes than its activation, or reaches outside of it.
+    #[error("activation {activation}: region {region} is not inside of shape {shape:?}")]
+    Outside {
+        /// The activation's name.
+        activation: String,
+        /// The region.
+        region: Region,
+        /// The activation's shape.
+        shape: Vec<usize>,
+    },
+}
+
+/// The smallest region around `output` that the node can compute by itself: whole for an opaque
+/// operator, whole blocks for a Flatten, whole groups for a grouped convolution.
+pub fn computable(graph: &Graph, id: NodeId, output: &Region) -> Region {
+    let node = graph.node(id);
+    let shape = &graph.activation(node.outputs[0]).shape;
+    if output.is_empty() {
+        return output.clone();
+    }
+    match &node.op {
+        Op::Opaque => Region::whole(shape),
+        Op::Conv { groups, .. } if *groups > 1 => {
+            let block = shape[1] / groups;
+            output.with_axis(1, round(output.0[1], block))
+        }
+        Op::Flatten { axis } => {
+            let input = operand_shape(graph, node, 0);
+            let (outer, inner) = flatten_blocks(&input, *axis);
+            Region(vec![round(output.0[0], outer), round(output.0[1], inner)])
+        }
+        _ => output.clone(),
+    }
+}
+
+/// What the node needs of each of its activations to compute `output`, a computable region of
+/// its first output, as (operand index, activation, region). A region may be empty.
+pub fn input_needs(
+    graph: &Graph,
+    id: NodeId,
+    output: &Region,
+) -> Vec<(usize, ActivationId, Region)> {
+    let node = graph.node(id);
+    let channels = graph
+        .activation(node.outputs[0])
+        .shape
+        .get(1)
+        .copied()
+        .unwrap_or(1);
+    let mut concat_start = 0;
+    let mut needs = Vec::new();
+    for (index, operand) in node.inputs.iter().enumerate() {
+        let shape = operand_shape(graph, node, index);
+        let region = match &node.op {
+            Op::Concat { axis } => {
+                let own = Interval::new(concat_start, concat_start + shape[*axis]);
+                concat_start = own.end;
+                let common = output.0[*axis].intersect(own);
+                let relative = match common.is_empty() {
+                    true => Interval::new(0, 0),
+                    false => common.relative_to(own.start),
+                };
+                output.with_axis(*axis, relative)
+            }
+            _ => input_need(node, output, &shape, channels),
+        };
+        if let Operand::Activation(activation) = operand {
+            needs.push((index, *activation, region));
+        }
+    }
+    needs
+}
+
+/// `channels`: length of the output's axis 1.
+fn input_need(node: &Node, output: &Region, input: &[usize], channels: usize) -> Region {
+    let whole = Region::whole(input);
+    if output.is_empty() {
+        return Region(vec![Interval::new(0, 0); input.len()]);
+    }
+    match &node.op {
+        Op::Conv { windows, groups } => {
+            let mut need = output.clone();
+            need.0[1] = match *groups {
+                1 => whole.0[1],
+                groups => {
+                    let (made, read) = (channels / groups, input[1] / groups);
+                    let groups = round(output.0[1], made);
+                    Interval::new(groups.start / made * read, groups.end / made * read)
+                }
+            };
+            for (axis, window) in windows.iter().enumerate() {
+                need.0[axis + 2] = window.need(output.0[axis + 2], input[axis + 2]).interval;
+            }
+            need
+        }
+        Op::Pool { windows, .. } => {
+            let mut need = output.clone();
+            for (axis, window) in windows.iter().enumerate() {
+                need.0[axis + 2] = window.need(output.0[axis + 2], input[axis + 2]).interval;
+            }
+            need
+        }
+        Op::Elementwise => broadcast(output, input),
+        Op::PerChannel => output.clone(),
+        Op::Flatten { axis } => unflatten(output, input, *axis),
+        Op::Gemm { .. } => whole.with_axis(0, output.0[0]),
+        Op::GlobalSum => {
+            let mut need = whole;
+            need.0[..2].copy_from_slice(&output.0[..2]);
+            need
+        }
+        Op::Concat { .. } | Op::Opaque => whole,
+    }
+}
+
+/// What the node needs of each of its weights to compute `output` from the region `input` of its
+/// first activation, as (operand index, weight, region).
+pub fn weight_needs(
+    graph: &Graph,
+    id: NodeId,
+    output: &Region,
+    input: &Region,
+) -> Vec<(usize, WeightId, Region)> {
+    let node = graph.node(id);
+    let weights = node
+        .inputs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, operand)| match operand {
+            Operand::Weight(weight) => Some((index, *weight)),
+            _ => None,
+        });
+    weights
+        .map(|(index, weight)| {
+            let shape = &graph.weight(weight).shape;
+            let whole = Region::whole(shape);
+            let region = match (&node.op, index) {
+                (Op::Conv { groups: 1, .. }, 1) => {
+                    whole.with_axis(0, output.0[1]).with_axis(1, input.0[1])
+                }
+                (Op::Conv { .. }, _) => whole.with_axis(0, output.0[1]),
+                (Op::PerChannel, _) => whole.with_axis(0, output.0[1]),
+                (Op::Gemm { transposed: true }, 1) => {
+                    whole.with_axis(0, output.0[1]).with_axis(1, input.0[1])
+                }
+                (Op::Gemm { transposed: false }, 1) => {
+                    whole.with_axis(0, input.0[1]).with_axis(1, output.0[1])
+                }
+                (Op::Gemm { .. } | Op::Elementwise, _) => broadcast(output, shape),
+                _ => whole,
+            };
+            (index, weight, region)
+        })
+        .collect()
+}
+
+/// The region that a piece of `nodes` (in the graph's order) computes or reads of every
+/// activation it touches, so that it makes `outputs`.
+///
+/// `summands` gives, for a node whose sum is shared, the box of its first input that this piece
+/// adds up. Activations that nothing in the piece needs are left out.
+///
+/// # Errors
+/// `NeedError::Outside` where an output's region does not fit its activation.
+pub fn piece_regions(
+    graph: &Graph,
+    nodes: &[NodeId],
+    outputs: &[(ActivationId, Region)],
+    summands: &BTreeMap<NodeId, Region>,
+) -> Result<BTreeMap<ActivationId, Region>, NeedError> {
+    let mut regions: BTreeMap<ActivationId, Region> = BTreeMap::new();
+    for (activation, region) in outputs {
+        let shape = &graph.activation(*activation).shape;
+        if region.rank() != shape.len() || !Region::whole(shape).contains(region) {
+            return Err(NeedError::Outside {
+                activation: graph.activation(*activation).name.clone(),
+                region: region.clone(),
+                shape: shape.clone(),
+            });
+        }
+        widen(&mut regions, *activation, region);
+    }
+    for &id in nodes.iter().rev() {
+        let node = graph.node(id);
+        if node
+            .outputs
+            .iter()
+            .all(|output| !regions.contains_key(output))
+        {
+            continue;
+        }
+        // Only opaque operators have several outputs, and they make each of them whole.
+        for &output in &node.outputs {
+            let asked = regions.get(&output).cloned();
+            let made = match (&node.op, asked) {
+                (Op::Opaque, _) | (_, None) => graph.whole(output),
+                (_, Some(asked)) => computable(graph, id, &asked),
+            };
+            widen(&mut regions, output, &made);
+        }
+        let made = regions[&node.outputs[0]].clone();
+        for (index, activation, need) in input_needs(graph, id, &made) {
+            let need = match summands.get(&id) {
+                Some(summand) if index == 0 => need.intersect(summand),
+                _ => need,
+            };
+            widen(&mut regions, activation, &need);
+        }
+    }
+    Ok(regions)
+}
+
+fn widen(regions: &mut BTreeMap<ActivationId, Region>, id: ActivationId, region: &Region) {
+    let wider = regions
+        .get(&id)
+        .map_or_else(|| region.clone(), |old| old.hull(region));
+    regions.insert(id, wider);
+}
+
+fn operand_shape(graph: &Graph, node: &Node, index: usize) -> Vec<usize> {
+    match node.inputs[index] {
+        Operand::Activation(a) => graph.activation(a).shape.clone(),
+        Operand::Weight(w) => graph.weight(w).shape.clone(),
+        Operand::Absent => vec![],
+    }
+}
+
+/// The interval in blocks of `block` that covers `interval`, back in elements.
+fn round(interval: Interval, block: usize) -> Interval {
+    Interval::new(
+        interval.start / block * block,
+        interval.end.div_ceil(block) * block,
+    )
+}
+
+/// Elements of the input behind its first axis, on both sides of a Flatten's `axis`: cuts of the
+/// output at multiples of these are cuts of one input axis.
+fn flatten_blocks(input: &[usize], axis: usize) -> (usize, usize) {
+    let behind_first = |axes: &[usize]| axes.iter().skip(1).product::<usize>().max(1);
+    (behind_first(&input[..axis]), behind_first(&input[axis..]))
+}
+
+fn unflatten(output: &Region, input: &[usize], axis: usize) -> Region {
+    let (outer, inner) = flatten_blocks(input, axis);
+    let mut need = Region::whole(input);
+    let blocks = |interval: Interval, block: usize| {
+        Interval::new(interval.start / block, interval.end.div_ceil(block))
+    };
+    if axis > 0 {
+        need.0[0] = blocks(output.0[0], outer);
+    }
+    if axis < input.len() {
+        need.0[axis] = blocks(output.0[1], inner);
+    }
+    need
+}
+
+/// The part of an operand of shape `input` that meets `output` under ONNX broadcasting.
+fn broadcast(output: &Region, input: &[usize]) -> Region {
+    let skip = output.rank() - input.len();
+    let axes = input
+        .iter()
+        .enumerate()
+        .map(|(axis, &length)| match length {
+            1 => Interval::whole(1),
+            _ => output.0[axis + skip],
+        });
+    Region(axes.collect())
+}

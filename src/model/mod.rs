@@ -1,0 +1,1 @@
+//! ONNX: read, fold, cut, write, and the standard architectures.

@@ -1,0 +1,1 @@
+//! Building a plan step by step, by hand or by a compiler.

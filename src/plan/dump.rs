@@ -1,0 +1,1 @@
+//! A plan as text, for golden files and for people.

@@ -1,0 +1,1 @@
+//! Stages of one rank each: any assignment of nodes to ranks.

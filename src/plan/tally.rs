@@ -1,0 +1,1 @@
+//! What a plan holds and moves: memory of every rank, bytes of every transfer.

@@ -1,0 +1,1 @@
+//! Host files of Open MPI, MPICH and Slurm.

@@ -1,0 +1,1 @@
+//! Rank files of Open MPI 4 and 5.

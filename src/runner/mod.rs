@@ -1,0 +1,1 @@
+//! One rank: steps over a Link.

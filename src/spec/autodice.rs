@@ -1,0 +1,1 @@
+//! AutoDiCE's mapping and platform files.

@@ -1,0 +1,173 @@
+//! What the user asked for: the spec file as values, before it meets a model.
+//!
+//! A spec names nodes, never positions. Paths are relative to the spec's file.
+
+pub mod autodice;
+pub mod yaml;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// A spec that cannot be used: one line with the place in the document.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{file}: {path}: {message}")]
+pub struct SpecError {
+    /// The file as the user named it.
+    pub file: String,
+    /// Where in the document, e.g. `stages[0].ranks`.
+    pub path: String,
+    /// What was found and what would be right.
+    pub message: String,
+}
+
+/// A whole spec file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// `model:` the ONNX file, relative to the spec.
+    pub model: PathBuf,
+    /// `shapes:` lengths of symbolic dimensions by name, as `--shape` gives them.
+    pub shapes: Vec<(String, usize)>,
+    /// `input:` where frames come from; may be given by `--input` instead.
+    pub input: Option<InputSpec>,
+    /// `labels:` a file with one class name a line, for the top-k of outputs.
+    pub labels: Option<PathBuf>,
+    /// `ranks:` a place and settings of its own for each rank; empty: none given.
+    pub ranks: Vec<RankSpec>,
+    /// `stages:` at least one.
+    pub stages: Vec<StageSpec>,
+    /// `run:` settings of the run.
+    pub run: RunSpec,
+}
+
+/// `input:`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputSpec {
+    /// `frames:` where they come from.
+    pub frames: FramesSpec,
+    /// `image:` how an image becomes a tensor.
+    pub image: ImageSpec,
+}
+
+/// `frames:`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FramesSpec {
+    /// A file, a folder, or a pattern with `*`: images, `.npy`, `.npz` or `.pb`.
+    Path(PathBuf),
+    /// `{synthetic: {count, seed}}`: normal-distributed numbers.
+    Synthetic {
+        /// How many frames.
+        count: u64,
+        /// Seed of the generator.
+        seed: u64,
+    },
+}
+
+/// `image:`. Without it, images must have the model's size and become 0…255.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageSpec {
+    /// `size: WxH`, width first; images of another size are resized. Default: the model's.
+    pub size: Option<(usize, usize)>,
+    /// `layout: rgb | bgr | grey`. Default: by the model's channels, rgb for 3, grey for 1.
+    pub layout: Option<Layout>,
+    /// `mean:` subtracted, on the 0…255 scale; one number for each channel, or one for all.
+    pub mean: Vec<f32>,
+    /// `std:` divided by, after the mean; one number for each channel, or one for all.
+    pub std: Vec<f32>,
+}
+
+/// Order of an image's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One channel of luma.
+    Grey,
+}
+
+/// One entry of `ranks:`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RankSpec {
+    /// `host:` name of the machine that plays this role.
+    pub host: Option<String>,
+    /// `cores:` cores to bind to, e.g. `0-3`, inside of the launcher's mask.
+    pub cores: Option<Vec<usize>>,
+    /// `threads:` compute threads.
+    pub threads: Option<usize>,
+    /// `engine:` which engine.
+    pub engine: Option<String>,
+    /// `memory_mb:` limit that `check` proves.
+    pub memory_mb: Option<u64>,
+}
+
+/// One entry of `stages:`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageSpec {
+    /// Which nodes.
+    pub nodes: StageNodes,
+    /// `ranks:` who runs them, in the order of the split; indices of spec ranks.
+    pub ranks: Vec<usize>,
+    /// `split:` how they share them; none where there is one rank.
+    pub split: Option<SplitSpec>,
+}
+
+/// Which nodes a stage has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageNodes {
+    /// `until:` every node not yet taken, up to and including this one in the order of `show`.
+    Until(String),
+    /// `nodes:` exactly these.
+    List(Vec<String>),
+    /// Neither: every node not yet taken (the last stage).
+    Rest,
+}
+
+/// `split:`; how a stage's ranks share it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitSpec {
+    /// `by:` the split's name: rows, grid, tiles, channels, frames.
+    pub by: String,
+}
+
+/// `run:`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSpec {
+    /// `threads:` compute threads of every rank that does not say otherwise.
+    pub threads: usize,
+    /// `in_flight:` frames in flight. Default: the longest chain of stages + cycle; 1 where there
+    /// is one stage and no cycle.
+    pub in_flight: Option<u32>,
+    /// `engine:` of every rank that does not say otherwise.
+    pub engine: String,
+    /// `wire:` form of activations on the wire; `f32` is exact.
+    pub wire: String,
+    /// `watchdog:` silence of a rank that counts as failure, e.g. `30s`.
+    pub watchdog: Duration,
+}
+
+impl Default for RunSpec {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            in_flight: None,
+            engine: "tract".into(),
+            wire: "f32".into(),
+            watchdog: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Spec {
+    /// How many ranks the spec asks for: one more than the highest that a stage or `ranks:` names.
+    pub fn rank_count(&self) -> usize {
+        let named = self
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.ranks)
+            .map(|rank| rank + 1);
+        named.max().unwrap_or(1).max(self.ranks.len())
+    }
+}
