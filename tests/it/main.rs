@@ -1,1 +1,14 @@
 //! The integration tests, one binary.
+
+mod autodice;
+mod comm;
+mod cut;
+mod frames;
+mod geometry;
+mod golden;
+mod plan;
+mod read;
+mod refusals;
+mod runner;
+mod standard;
+mod tidy;

@@ -1,0 +1,1 @@
+//! Cutting a piece out of the model: ONNX over any regions.

@@ -1,0 +1,1 @@
+//! Sub-models on disk: a folder for each rank.

@@ -1,0 +1,1 @@
+//! Reading a model file: a graph, and where its weights lie.

@@ -1,0 +1,1 @@
+//! The standard architectures, with seeded weights.

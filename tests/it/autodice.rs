@@ -1,0 +1,1 @@
+//! AutoDiCE's own files, in and out.

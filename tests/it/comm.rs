@@ -1,0 +1,1 @@
+//! Links: the same tests over threads and over MPI.

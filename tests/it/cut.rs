@@ -1,0 +1,1 @@
+//! Pieces against the uncut model, bit for bit on small integers.

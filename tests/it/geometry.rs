@@ -1,0 +1,1 @@
+//! Geometry, exhaustively on small cases.

@@ -1,0 +1,1 @@
+//! Plans: what check accepts and refuses.

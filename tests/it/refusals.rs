@@ -1,0 +1,1 @@
+//! Bad specs give exactly their first line.

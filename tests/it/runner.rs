@@ -1,0 +1,1 @@
+//! The runner over threads, against the uncut model.

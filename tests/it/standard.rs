@@ -1,0 +1,1 @@
+//! The standard architectures against published counts.

@@ -1,0 +1,1 @@
+//! The tree itself: floors, foreign crates, first lines.
