@@ -74,7 +74,7 @@ pub enum Event {
 }
 
 /// Why a link is of no more use.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum LinkError {
     /// A message has another length than was planned; nothing was written.
     #[error("message from rank {from} (tag {tag}) has {found} bytes, the plan says {expected}")]
@@ -87,6 +87,14 @@ pub enum LinkError {
         found: u64,
         /// Bytes that the landing has.
         expected: u64,
+    },
+    /// Another rank gives no sign of life.
+    #[error("rank {rank} has been silent for {seconds:.1} s")]
+    Silent {
+        /// Which.
+        rank: Rank,
+        /// For how long.
+        seconds: f64,
     },
     /// Another rank ended the job (ranks as threads only; MPI ends the process).
     #[error("rank {by} ended the job")]
