@@ -13,9 +13,12 @@ use thiserror::Error;
 use crate::ids::Rank;
 
 pub mod collective;
+mod mailbox;
 pub mod threads;
 #[cfg(feature = "mpi")]
 pub mod world;
+
+pub use mailbox::Mailbox;
 
 /// Messages of different channels never meet, whatever their tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +104,12 @@ pub enum LinkError {
     Aborted {
         /// Which.
         by: Rank,
+    },
+    /// The transport itself failed (MPI only).
+    #[error("{detail}")]
+    Transport {
+        /// What was tried, with which rank, and the transport's own words.
+        detail: String,
     },
 }
 
