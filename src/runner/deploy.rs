@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::frame::Program;
 use super::idle::Idle;
-use crate::comm::mailbox::Mailbox;
+use crate::comm::Mailbox;
 use crate::comm::{Channel, Header, Link, ReceiveId, SendId};
 use crate::geometry::{Interval, Region};
 use crate::graph::{Dtype, Value};
@@ -47,7 +47,11 @@ pub fn slices(program: &Program, rank: Rank) -> Vec<Slice> {
         let work = work.expect("check has accepted the plan");
         let piece = PieceId::new(index);
         let own = work.weights.into_iter();
-        out.extend(own.map(|(_, _, weight, region)| Slice { piece, weight, region }));
+        out.extend(own.map(|(_, _, weight, region)| Slice {
+            piece,
+            weight,
+            region,
+        }));
     }
     out
 }
@@ -62,7 +66,9 @@ fn chunks(region: &Region, item: usize) -> Vec<Region> {
     let rows = (CHUNK / row.max(1)).max(1);
     let starts = (whole.start..whole.end).step_by(rows);
     let end = |start: usize| (start + rows).min(whole.end);
-    starts.map(|start| region.with_axis(axis, Interval::new(start, end(start)))).collect()
+    starts
+        .map(|start| region.with_axis(axis, Interval::new(start, end(start))))
+        .collect()
 }
 
 /// Rank 0's side: reads on a thread of its own, sends from the main thread.
@@ -84,7 +90,9 @@ impl Sender {
                 .collect();
             while queues.iter().any(|(_, queue)| !queue.is_empty()) {
                 for (rank, queue) in &mut queues {
-                    let Some((weight, region)) = queue.pop_front() else { continue };
+                    let Some((weight, region)) = queue.pop_front() else {
+                        continue;
+                    };
                     let value = weights.slice(weight, &region).map(|value| (*rank, value));
                     if to_main.send(value).is_err() {
                         return;
@@ -93,7 +101,11 @@ impl Sender {
                 }
             }
         });
-        Self { chunks, under_way: Vec::new(), ended: false }
+        Self {
+            chunks,
+            under_way: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Sends what has been read; whether everything is out.
@@ -106,7 +118,10 @@ impl Sender {
             match self.chunks.try_recv() {
                 Ok(chunk) => {
                     let (rank, value) = chunk.map_err(|error| Failure::input(&error))?;
-                    let header = Header { kind: WEIGHTS, ..Header::default() };
+                    let header = Header {
+                        kind: WEIGHTS,
+                        ..Header::default()
+                    };
                     let payload = Some(Arc::new(value.bytes) as _);
                     let id = mailbox.send(Channel::Deploy, rank, TAG, header, payload);
                     self.under_way.push(id);
@@ -123,7 +138,9 @@ fn outgoing(program: &Program, rank: Rank) -> VecDeque<(WeightId, Region)> {
     let slices = slices(program, rank).into_iter();
     let each = slices.flat_map(|slice| {
         let item = program.graph.weight(slice.weight).dtype.size();
-        chunks(&slice.region, item).into_iter().map(move |chunk| (slice.weight, chunk))
+        chunks(&slice.region, item)
+            .into_iter()
+            .map(move |chunk| (slice.weight, chunk))
     });
     each.collect()
 }
@@ -154,7 +171,18 @@ impl Taker {
             .collect();
         let (to_loader, from_main) = sync_channel(1);
         let (posted, filling, full) = (VecDeque::new(), None, None);
-        (Self { slices, unposted, posted, filling, full, to_loader, program }, from_main)
+        (
+            Self {
+                slices,
+                unposted,
+                posted,
+                filling,
+                full,
+                to_loader,
+                program,
+            },
+            from_main,
+        )
     }
 
     /// Takes in what has arrived; whether every slice is with the loader.
@@ -178,12 +206,17 @@ impl Taker {
                 return Ok(true);
             }
             while self.posted.len() < AHEAD {
-                let Some(bytes) = self.unposted.pop_front() else { break };
+                let Some(bytes) = self.unposted.pop_front() else {
+                    break;
+                };
                 let landing = Box::new(vec![0u8; bytes]);
                 let id = mailbox.receive(Channel::Deploy, Rank(0), TAG, landing);
                 self.posted.push_back(id);
             }
-            let arrived = self.posted.front().and_then(|&id| mailbox.take_received(id));
+            let arrived = self
+                .posted
+                .front()
+                .and_then(|&id| mailbox.take_received(id));
             let Some((_, mut landing)) = arrived else {
                 if self.is_full() {
                     self.finish_slice();
@@ -213,7 +246,9 @@ impl Taker {
     }
 
     fn is_full(&self) -> bool {
-        self.filling.as_ref().is_some_and(|(_, bytes, filled)| *filled == bytes.len())
+        self.filling
+            .as_ref()
+            .is_some_and(|(_, bytes, filled)| *filled == bytes.len())
     }
 
     fn finish_slice(&mut self) {
@@ -221,7 +256,11 @@ impl Taker {
         else {
             return;
         };
-        self.full = Some(Value { dtype, shape: slice.region.shape(), bytes });
+        self.full = Some(Value {
+            dtype,
+            shape: slice.region.shape(),
+            bytes,
+        });
     }
 }
 
@@ -259,7 +298,10 @@ mod tests {
         ]);
         let parts = chunks(&region, 4);
         assert!(parts.len() > 3);
-        assert_eq!(parts.iter().map(Region::volume).sum::<usize>(), region.volume());
+        assert_eq!(
+            parts.iter().map(Region::volume).sum::<usize>(),
+            region.volume()
+        );
         assert!(parts.windows(2).all(|w| w[0].0[1].end == w[1].0[1].start));
         let scalar = Region(vec![]);
         assert_eq!(chunks(&scalar, 4), [scalar]);

@@ -2,6 +2,7 @@
 
 mod board;
 mod compute;
+mod deploy;
 mod drive;
 mod failure;
 mod frame;
@@ -9,6 +10,7 @@ mod head;
 mod idle;
 mod pulse;
 mod reduce;
+mod roles;
 mod run_loop;
 mod store;
 mod times;

@@ -108,7 +108,7 @@ impl<'a> Pulse<'a> {
         match silent {
             Some(watched) if self.watching => Err(LinkError::Silent {
                 rank: watched.rank,
-                seconds: now.duration_since(watched.seen).as_secs_f64(),
+                silence: now.duration_since(watched.seen),
             }),
             _ => Ok(()),
         }

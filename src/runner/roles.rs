@@ -24,6 +24,14 @@ impl<'a> Roles<'a> {
         let own = Rank::new(roles[link.rank().index()]);
         Self { link, process, own }
     }
+
+    fn role(&self, process: Rank) -> Rank {
+        let role = self
+            .process
+            .iter()
+            .position(|&played_by| played_by == process);
+        role.map_or(process, Rank::new)
+    }
 }
 
 impl Link for Roles<'_> {
@@ -43,7 +51,8 @@ impl Link for Roles<'_> {
         header: Header,
         payload: Option<Arc<dyn Payload>>,
     ) -> SendId {
-        self.link.send(channel, self.process[to.index()], tag, header, payload)
+        self.link
+            .send(channel, self.process[to.index()], tag, header, payload)
     }
 
     fn receive(
@@ -53,11 +62,20 @@ impl Link for Roles<'_> {
         tag: u32,
         landing: Box<dyn Landing>,
     ) -> ReceiveId {
-        self.link.receive(channel, self.process[from.index()], tag, landing)
+        self.link
+            .receive(channel, self.process[from.index()], tag, landing)
     }
 
     fn poll(&mut self) -> Result<Option<Event>, LinkError> {
-        self.link.poll()
+        self.link.poll().map_err(|mut error| {
+            if let LinkError::Length { from: rank, .. }
+            | LinkError::Silent { rank, .. }
+            | LinkError::Aborted { by: rank } = &mut error
+            {
+                *rank = self.role(*rank);
+            }
+            error
+        })
     }
 
     fn abort(&mut self, code: i32) {
