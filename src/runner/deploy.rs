@@ -188,7 +188,7 @@ impl Taker {
     /// Takes in what has arrived; whether every slice is with the loader.
     ///
     /// # Errors
-    /// `Failure` where the loader has ended, which says why itself.
+    /// None of its own; the signature is that of `Sender::step`.
     pub fn step<L: Link>(&mut self, mailbox: &mut Mailbox<L>) -> Result<bool, Failure> {
         loop {
             if let Some(value) = self.full.take() {
@@ -198,7 +198,8 @@ impl Taker {
                         self.full = Some(value);
                         return Ok(false);
                     }
-                    Err(TrySendError::Disconnected(_)) => return Ok(true),
+                    // The loader has failed and says so in its verdict; rank 0 sends on.
+                    Err(TrySendError::Disconnected(_)) => {}
                 }
             }
             self.begin_slice();

@@ -82,40 +82,37 @@ pub struct Request {
     pub quiet: bool,
 }
 
-/// What rank 0 tells the others. Its first field says whether the rest can be read.
-#[derive(Serialize, Deserialize)]
-struct Bundle {
-    spec_file: String,
-    spec_text: String,
-    graph: Graph,
-    from_folder: bool,
+/// Where a rank is, and how it is told to stop.
+pub struct Place<'a> {
+    /// Name of the machine.
+    pub host: String,
+    /// Set when the process was told to stop (SIGTERM, SIGINT).
+    pub interrupt: &'a AtomicBool,
 }
 
-/// What a rank knows once it has read the bundle.
-struct Ready {
-    spec: Spec,
-    graph: Graph,
-    from_folder: bool,
-}
-
-/// The versions that must agree before anything else is read.
-fn greeting() -> Vec<u8> {
-    let mut bytes = WIRE.to_le_bytes().to_vec();
-    bytes.extend(env!("CARGO_PKG_VERSION").as_bytes());
-    bytes
-}
-
-fn read_bundle(bytes: &[u8]) -> Result<Ready, Failure> {
-    let greeting = greeting();
-    let Some(rest) = bytes.strip_prefix(&greeting[..]) else {
-        let own = env!("CARGO_PKG_VERSION");
-        let line = format!("rank 0 runs another version than {own} (wire {WIRE}): install one");
-        return Err(Failure::new(WRONG_INPUT, line));
-    };
-    let defect = |error: String| Failure::new(DEFECT, format!("rank 0's message: {error}"));
-    let bundle: Bundle = postcard::from_bytes(rest).map_err(|error| defect(error.to_string()))?;
-    check_graph(&bundle.graph).map_err(|error| defect(error.to_string()))?;
-    let spec = yaml::parse(&bundle.spec_file, &bundle.spec_text)
-        .map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
-    Ok(Ready { spec, graph: bundle.graph, from_folder: bundle.from_folder })
+/// Runs the whole job on this rank.
+///
+/// Returns the report on rank 0 and nothing elsewhere, once all ranks have agreed on the exit
+/// code.
+///
+/// # Errors
+/// `End`: how to leave.
+pub fn run_job(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    request: &Request,
+) -> Result<Option<Finished>, End> {
+    let mut pulse = Pulse::new(link, DEFAULT_WATCHDOG);
+    let (ready, lead) = share_spec(&mut pulse, place, request)?;
+    pulse.set_watchdog(ready.spec.run.watchdog);
+    let _guard = Guard::start(pulse.ticks(), ready.spec.run.watchdog, place.host.clone());
+    let (roles, hosts) = cast(&mut pulse, place, &ready.spec)?;
+    let mut roles = Roles::new(&mut pulse, &roles);
+    let program = agree_on_plan(&mut roles, &ready)?;
+    let seat = take_seat(&mut roles, &ready.spec, &program)?;
+    let pieces = load(&mut roles, place, request, &ready, &program, &seat, lead.as_ref())?;
+    let ran = run(&mut roles, place, request, &program, &seat, pieces, lead)?;
+    let finished = finish(&mut roles, &program, &seat, ran, &hosts)?;
+    pulse.stop_watching();
+    Ok(finished)
 }
