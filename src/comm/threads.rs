@@ -48,6 +48,16 @@ pub struct ThreadLink {
     closed: bool,
 }
 
+/// A view of a job from outside of its ranks.
+pub struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// The exit code that the first rank to abort ended the job with.
+    pub fn aborted_with(&self) -> Option<i32> {
+        self.0.aborted.get().map(|&(_, code)| code)
+    }
+}
+
 /// What all ranks see.
 struct Shared {
     inboxes: Vec<Mutex<Inbox>>,
@@ -145,9 +155,9 @@ impl ThreadLink {
         self.sent_bytes[to.index()]
     }
 
-    /// The exit code that some rank ended the job with.
-    pub fn aborted_with(&self) -> Option<i32> {
-        self.shared.aborted.get().map(|&(_, code)| code)
+    /// A view of the job that outlives the link, as a launcher has.
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.shared))
     }
 
     fn inbox(&self, rank: Rank) -> MutexGuard<'_, Inbox> {
