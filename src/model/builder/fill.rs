@@ -186,5 +186,6 @@ mod tests {
         assert_eq!(x, BITS);
     }
 
-    const BITS: [u32; 3] = [0, 0, 0];
+    /// From the same formulas in another language.
+    const BITS: [u32; 3] = [3_198_844_846, 1_059_403_950, 3_199_264_307];
 }

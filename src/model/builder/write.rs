@@ -77,7 +77,7 @@ impl ModelBuilder {
 
     /// Writes the large weights one after another; the headers of all.
     fn write_data(&self, location: &str, data: &mut impl Write) -> Result<Vec<pb::TensorProto>> {
-        let mut end = 0;
+        let mut end = 0_u64;
         let mut tensors = vec![];
         for initializer in &self.initializers {
             let bytes = initializer.bytes();
