@@ -1,1 +1,4 @@
 //! The command lines of both binaries.
+
+pub mod run;
+pub mod workbench;

@@ -1,0 +1,4 @@
+//! What several test modules share.
+
+pub mod equality;
+pub mod harness;
