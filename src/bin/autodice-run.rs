@@ -1,5 +1,3 @@
-//! The SPMD program: one process for each rank of a spec.
+//! A binary.
 
-fn main() -> std::process::ExitCode {
-    autodice::cli::run::main()
-}
+fn main() {}

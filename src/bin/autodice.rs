@@ -1,5 +1,3 @@
-//! The workbench: models, specs and plans, without MPI.
+//! A binary.
 
-fn main() -> std::process::ExitCode {
-    autodice::cli::workbench::main()
-}
+fn main() {}

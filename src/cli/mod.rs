@@ -1,4 +1,1 @@
 //! The command lines of both binaries.
-
-pub mod run;
-pub mod workbench;
