@@ -7,10 +7,12 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use autodice::comm::world::{Form, World};
+use autodice::comm::{Channel, Event, Header, Landing, Link, Payload};
+use autodice::ids::Rank;
 
 #[path = "common/link_cases.rs"]
 mod link_cases;
@@ -224,5 +226,96 @@ fn a_rank_that_panics_or_drops_its_link_ends_the_job() {
         };
         let job = mpirun.case(case);
         assert_code(&job, 101, case);
+    }
+}
+
+/// Half a round trip of `bytes` through the Link, in seconds.
+fn half_trip(
+    world: &mut World,
+    bytes: &Arc<Vec<u8>>,
+    landing: &mut Option<Box<dyn Landing>>,
+) -> f64 {
+    let other = Rank(1 - world.rank().0);
+    let start = Instant::now();
+    let payload = Some(Arc::clone(bytes) as Arc<dyn Payload>);
+    let into = landing.take().expect("the landing came back");
+    world.receive(Channel::Data, other, 1, into);
+    if world.rank() == Rank(0) {
+        world.send(Channel::Data, other, 1, Header::default(), payload.clone());
+    }
+    let mut sent = false;
+    while landing.is_none() || !sent {
+        match world.poll().expect("the link holds") {
+            Some(Event::Sent(_)) => sent = true,
+            Some(Event::Received(_, _, back)) => {
+                *landing = Some(back);
+                if world.rank() == Rank(1) {
+                    world.send(Channel::Data, other, 1, Header::default(), payload.clone());
+                }
+            }
+            None => {}
+        }
+    }
+    start.elapsed().as_secs_f64() / 2.0
+}
+
+/// Two ranks send a message to and fro, by the Link and by bare MPI in turns; rank 0 prints the
+/// medians and the Link's share of the bare bandwidth.
+fn ping_pong(mut world: World) {
+    for bytes in [
+        0, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000,
+    ] {
+        let payload = Arc::new(vec![1_u8; bytes]);
+        let mut landing: Option<Box<dyn Landing>> = Some(Box::new(vec![2_u8; bytes]));
+        let (mut link, mut bare) = (Vec::new(), Vec::new());
+        let other = Rank(1 - world.rank().0);
+        for turn in 0..41 {
+            let (ours, theirs) = (
+                half_trip(&mut world, &payload, &mut landing),
+                world.ping_pong(other, bytes, 1)[0],
+            );
+            // The first ones build connections and touch pages.
+            if turn >= 4 {
+                link.push(ours);
+                bare.push(theirs);
+            }
+        }
+        let median = |times: &mut Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2] * 1e6
+        };
+        let (link, bare) = (median(&mut link), median(&mut bare));
+        if world.rank() == Rank(0) {
+            let share = bare / link;
+            println!("ping-pong {bytes} B: link {link:.1} us, bare {bare:.1} us, {share:.2}");
+        }
+    }
+    world.close();
+}
+
+#[test]
+fn a_long_message_takes_about_as_long_as_in_bare_mpi() {
+    for (transport, flags) in [("shared memory", &[][..]), ("tcp", &TCP)] {
+        let Some(mpirun) = Mpirun::new(2) else {
+            return;
+        };
+        let job = mpirun.flags(flags).case("ping-pong");
+        assert_code(&job, 0, transport);
+        let lines = job
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once("ping-pong "));
+        let mut share = 0.0;
+        for (_, line) in lines {
+            println!("{transport}: {line}");
+            share = line
+                .rsplit(' ')
+                .next()
+                .expect("a share")
+                .parse()
+                .expect("a number");
+        }
+        // Far below what is measured on a quiet machine: a copy or a delay too many is seen.
+        assert!(share > 0.4, "{transport}: {}", job.stdout);
     }
 }

@@ -217,7 +217,8 @@ impl World {
         const TAG: c_int = 32_767;
         let (count, other) = (int(bytes), int(with.index()));
         let comm = self.comms[Channel::Data as usize];
-        let (from, mut into) = (vec![1_u8; bytes], vec![0_u8; bytes]);
+        // Not zeros: pages that nobody has written to would be made while the clock runs.
+        let (from, mut into) = (vec![1_u8; bytes], vec![1_u8; bytes]);
         let send = || {
             // SAFETY: blocking; `from` holds `count` bytes and outlives the call.
             let sent =

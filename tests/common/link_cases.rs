@@ -284,7 +284,7 @@ fn channels<L: Link>(mail: &mut Mailbox<L>) {
         }
     }
     for &other in &others {
-        for (kind, channel) in (0..).zip(ALL).rev() {
+        for (kind, channel) in (0..4).zip(ALL).rev() {
             let id = mail.receive(channel, other, 4, Box::new(Vec::<u8>::new()));
             let (found, _) = take(mail, id);
             let wanted = Header {
