@@ -1,5 +1,6 @@
 //! A value of the document together with its path: every typed access is a good error or a value.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::yaml::Tree;
@@ -23,7 +24,7 @@ pub(super) struct At<'a> {
 /// A mapping whose keys are all known.
 pub(super) struct Fields<'a> {
     path: String,
-    entries: &'a [(String, Tree)],
+    entries: Vec<(&'a str, &'a Tree)>,
 }
 
 impl<'a> At<'a> {
@@ -128,30 +129,48 @@ impl<'a> At<'a> {
 
     /// The entries of a mapping with any keys, each with its path.
     pub fn entries(&self, wanted: &str) -> Result<Vec<(&'a str, At<'a>)>, Fault> {
+        let entry = |(key, tree): (&'a str, &'a Tree)| {
+            let path = join(&self.path, key);
+            (key, At { path, tree })
+        };
+        Ok(self.pairs(wanted)?.into_iter().map(entry).collect())
+    }
+
+    /// Keys and values; keys are text and stand once.
+    fn pairs(&self, wanted: &str) -> Result<Vec<(&'a str, &'a Tree)>, Fault> {
         let Tree::Map(entries) = self.tree else {
             return Err(self.found(wanted));
         };
-        let entry = |(key, tree): &'a (String, Tree)| {
-            let path = join(&self.path, key);
-            (key.as_str(), At { path, tree })
-        };
-        Ok(entries.iter().map(entry).collect())
+        let mut seen = HashSet::new();
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let shown = key.describe();
+            let Tree::Text(key) = key else {
+                return Err(self.fault(format!(
+                    "found {shown} where a key should be; quotes are missing, e.g. \"12\" for a \
+                     name, or \"0-3,5\" for a list of cores inside of braces"
+                )));
+            };
+            if !seen.insert(key) {
+                return Err(self.fault(format!("key {shown} stands twice")));
+            }
+            pairs.push((key.as_str(), value));
+        }
+        Ok(pairs)
     }
 
     /// A mapping that has only these keys.
     pub fn fields(&self, keys: &[&'static str]) -> Result<Fields<'a>, Fault> {
         let list = keys.join(", ");
-        let Tree::Map(entries) = self.tree else {
-            let plural = if keys.len() == 1 { "key" } else { "keys" };
-            return Err(self.found(&format!("a mapping with the {plural} {list}")));
-        };
-        for (key, _) in entries {
-            if !keys.contains(&key.as_str()) {
+        let plural = if keys.len() == 1 { "key" } else { "keys" };
+        let entries = self.pairs(&format!("a mapping with the {plural} {list}"))?;
+        for (key, _) in &entries {
+            if !keys.contains(key) {
                 let near = match nearest(key, keys) {
                     Some(word) => format!(", did you mean `{word}`? Keys here: {list}"),
                     None => format!("; keys here: {list}"),
                 };
-                let shown = Tree::Text(key.clone()).describe();
+                let shown = Tree::Text((*key).into()).describe();
                 return Err(self.fault(format!("unknown key {shown}{near}")));
             }
         }
@@ -165,10 +184,10 @@ impl<'a> At<'a> {
 impl<'a> Fields<'a> {
     /// The value of a key, if the key stands there.
     pub fn get(&self, key: &str) -> Option<At<'a>> {
-        let entry = self.entries.iter().find(|(k, _)| k == key)?;
+        let entry = self.entries.iter().find(|(k, _)| *k == key)?;
         Some(At {
             path: join(&self.path, key),
-            tree: &entry.1,
+            tree: entry.1,
         })
     }
 

@@ -9,6 +9,9 @@ mod at;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -118,7 +118,9 @@ fn image(at: &At) -> Result<ImageSpec, Fault> {
 
 fn image_size(at: &At) -> Result<(usize, usize), Fault> {
     let wanted = "width and height, e.g. 224x224";
-    let text = at.text(wanted)?;
+    let Tree::Text(text) = at.tree else {
+        return Err(at.found(wanted));
+    };
     let length = |text: &str| whole(text).filter(|length| (1..=MAX_IMAGE).contains(length));
     let sides = text.split_once('x');
     let size = sides.and_then(|(width, height)| Some((length(width)?, length(height)?)));
@@ -135,18 +137,13 @@ fn per_channel(at: &At, layout: Option<Layout>) -> Result<Vec<f32>, Fault> {
     }
     let items = at.list("")?;
     let numbers: Vec<f32> = items.iter().map(At::number).collect::<Result<_, _>>()?;
-    let channels = match layout {
-        Some(Layout::Grey) => &[1][..],
-        Some(_) => &[1, 3],
-        None => &[1, 3],
-    };
-    if channels.contains(&numbers.len()) {
-        Ok(numbers)
-    } else {
-        let (count, wanted) = (numbers.len(), channels[channels.len() - 1]);
-        Err(at.fault(format!(
-            "{count} numbers, expected one, or one for each channel: {wanted}"
-        )))
+    let channels = if layout == Some(Layout::Grey) { 1 } else { 3 };
+    match numbers.len() {
+        1 => Ok(numbers),
+        count if count == channels => Ok(numbers),
+        count => Err(at.fault(format!(
+            "{count} numbers, expected one, or one for each channel: {channels}"
+        ))),
     }
 }
 

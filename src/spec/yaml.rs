@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
 
 use super::read::read_spec;
@@ -47,12 +47,12 @@ pub fn parse(file: &str, text: &str) -> Result<Spec, SpecError> {
         .and_then(|tree| read_spec(&tree).map_err(|e| (e.path, e.message)))
         .map_err(|(path, message)| SpecError {
             file: file.into(),
-            path,
-            message: one_line(&message),
+            path: one_line(&path, 200),
+            message: one_line(&message, 500),
         })
 }
 
-/// A YAML document as plain data; keys are text, in the document's order, each once.
+/// A YAML document as plain data, in the document's order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tree {
     /// Nothing, `~` or `null`.
@@ -67,8 +67,8 @@ pub(super) enum Tree {
     Text(String),
     /// `[…]`.
     List(Vec<Tree>),
-    /// `{…}`.
-    Map(Vec<(String, Tree)>),
+    /// `{…}`, with keys as they stand: any value, perhaps twice.
+    Map(Vec<(Tree, Tree)>),
 }
 
 /// The tree of one document, or (path, message).
@@ -84,15 +84,32 @@ fn read_tree(text: &str) -> Result<Tree, (String, String)> {
         return Err(whole(format!("brackets nest deeper than {MAX_DEPTH}")));
     }
     let left = Cell::new(MAX_EXPANDED);
-    let tree = Budget(&left).deserialize(serde_yaml::Deserializer::from_str(text));
-    tree.map_err(|error| match error.location() {
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let tree = match documents.next() {
+        Some(document) => Budget(&left).deserialize(document).map_err(place)?,
+        None => Tree::Null,
+    };
+    match documents.next() {
+        None => Ok(tree),
+        Some(second) => {
+            // What stands behind a complete value is more often a slip than a document.
+            Budget(&left).deserialize(second).map_err(place)?;
+            Err(whole("more than one document; a spec is one".into()))
+        }
+    }
+}
+
+/// (path, message) of an error of the parser.
+fn place(error: serde_yaml::Error) -> (String, String) {
+    let text = error.to_string();
+    match error.location() {
         Some(at) => {
             let place = format!("line {} column {}", at.line(), at.column());
-            let message = error.to_string().replacen(&format!(" at {place}"), "", 1);
+            let message = text.replacen(&format!(" at {place}"), "", 1);
             (place, message)
         }
-        None => whole(error.to_string()),
-    })
+        None => (String::new(), text),
+    }
 }
 
 /// The deepest nesting of brackets, those in text and comments included.
@@ -109,11 +126,11 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-/// Control characters of a hostile name must not break the one line.
-fn one_line(message: &str) -> String {
+/// Control characters and length of a hostile name must not break the one line.
+fn one_line(message: &str, limit: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = message.chars().map(clean).take(500).collect();
-    if line.len() < message.len() {
+    let mut line: String = message.chars().map(clean).take(limit).collect();
+    if message.chars().nth(limit).is_some() {
         line.push('…');
     }
     line
@@ -149,6 +166,16 @@ impl<'de> Visitor<'de> for Budget<'_> {
 
     fn visit_unit<E: Error>(self) -> Result<Tree, E> {
         self.spend(0).map(|()| Tree::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Tree, E> {
+        self.visit_unit()
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Tree, A::Error> {
+        Err(A::Error::custom(
+            "a tag (`!…`) stands here; a spec has none",
+        ))
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Tree, E> {
@@ -194,19 +221,8 @@ impl<'de> Visitor<'de> for Budget<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
         self.spend(0)?;
-        let mut map: Vec<(String, Tree)> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut map = Vec::new();
         while let Some(key) = entries.next_key_seed(self)? {
-            let Tree::Text(key) = key else {
-                let what = key.describe();
-                return Err(A::Error::custom(format!(
-                    "{what} stands where a key should; text that looks like a number, or has a \
-                     comma inside of brackets, needs quotes"
-                )));
-            };
-            if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format!("key `{key}` stands twice")));
-            }
             map.push((key, entries.next_value_seed(self)?));
         }
         Ok(Tree::Map(map))
