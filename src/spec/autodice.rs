@@ -48,7 +48,10 @@ pub fn import(
         let host = known.ok_or_else(|| {
             let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
             let (name, names) = (&key.host, some_names(&names));
-            fault(&key.name, format!("host {name} is not in the platform, which has {names}"))
+            fault(
+                &key.name,
+                format!("host {name} is not in the platform, which has {names}"),
+            )
         })?;
         ranks.push(rank(&key.name, &key.resource, host)?);
         listed.push((key.name.as_str(), key.nodes.as_slice()));
@@ -123,7 +126,8 @@ fn parse_platform(text: &str) -> Result<Vec<PlatformHost>, SpecError> {
             hosts.push(host);
         }
     } else {
-        let list = parse_hostfile(text).map_err(|error| refuse(String::new(), error.to_string()))?;
+        let list =
+            parse_hostfile(text).map_err(|error| refuse(String::new(), error.to_string()))?;
         hosts.extend(list.into_iter().map(|host| PlatformHost {
             name: host.name,
             cores: None,
@@ -132,7 +136,10 @@ fn parse_platform(text: &str) -> Result<Vec<PlatformHost>, SpecError> {
     match hosts.iter().find(|host| host.name.contains('_')) {
         Some(host) => Err(refuse(
             String::new(),
-            format!("host {}: a key of the mapping is host_resource, so a host has no `_`", host.name),
+            format!(
+                "host {}: a key of the mapping is host_resource, so a host has no `_`",
+                host.name
+            ),
         )),
         None => Ok(hosts),
     }
@@ -168,12 +175,13 @@ fn platform_line(line: &str) -> Result<PlatformHost, String> {
             }
         }
     }
-    let cores = match slots {
-        None => None,
-        Some(text) => Some(parse_cores(&text, 4096).ok_or_else(|| {
-            format!("found slots={text}, expected core numbers, e.g. slots=0-5")
-        })?),
-    };
+    let cores =
+        match slots {
+            None => None,
+            Some(text) => Some(parse_cores(&text, 4096).ok_or_else(|| {
+                format!("found slots={text}, expected core numbers, e.g. slots=0-5")
+            })?),
+        };
     let name = name.into();
     Ok(PlatformHost { name, cores })
 }
@@ -215,7 +223,10 @@ fn shared_cores(ranks: &[RankSpec]) -> Vec<String> {
     }
     let shared = users.into_iter().filter(|(_, ranks)| ranks.len() > 1);
     let warning = |((host, core), ranks): ((&str, usize), Vec<String>)| {
-        format!("core {core} of {host} is shared by ranks {}", ranks.join(", "))
+        format!(
+            "core {core} of {host} is shared by ranks {}",
+            ranks.join(", ")
+        )
     };
     shared.map(warning).collect()
 }
@@ -261,7 +272,10 @@ fn assign(graph: &Graph, keys: &[(&str, &[String])]) -> Result<Vec<Vec<String>>,
         }
     }
     match lists.iter().position(Vec::is_empty) {
-        Some(i) => Err(fault(keys[i].0, "no node that is left after folding".into())),
+        Some(i) => Err(fault(
+            keys[i].0,
+            "no node that is left after folding".into(),
+        )),
         None => Ok(lists),
     }
 }
@@ -320,7 +334,10 @@ impl<'g> Names<'g> {
 
     fn is_folded(&self, name: &str) -> bool {
         let form = autodice_form(name);
-        self.graph.folded.iter().any(|node| autodice_form(node) == form)
+        self.graph
+            .folded
+            .iter()
+            .any(|node| autodice_form(node) == form)
     }
 
     /// `name` where a spec means the same nodes by it, else their ONNX name.

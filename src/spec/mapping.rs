@@ -35,11 +35,15 @@ pub(super) fn parse_mapping(text: &str) -> Result<Vec<Key>, (String, String)> {
     let whole = |message: String| (String::new(), message);
     if text.len() > super::yaml::MAX_BYTES {
         let (bytes, limit) = (text.len(), super::yaml::MAX_BYTES);
-        return Err(whole(format!("{bytes} bytes; a mapping has at most {limit}")));
+        return Err(whole(format!(
+            "{bytes} bytes; a mapping has at most {limit}"
+        )));
     }
     let Entries(entries) = serde_json::from_str(text).map_err(|e| whole(e.to_string()))?;
     if entries.is_empty() {
-        return Err(whole("no key, expected e.g. {\"pi0_cpu01\": [\"conv1\"]}".into()));
+        return Err(whole(
+            "no key, expected e.g. {\"pi0_cpu01\": [\"conv1\"]}".into(),
+        ));
     }
     let mut seen = HashSet::new();
     let mut keys = Vec::with_capacity(entries.len());
@@ -88,7 +92,9 @@ fn parse_key(name: &str) -> Result<(String, Resource), String> {
     if resource.starts_with("gpu") {
         return Ok((host.into(), Resource::Gpu));
     }
-    let digits = resource.strip_prefix("cpu").or(resource.strip_prefix("arm"));
+    let digits = resource
+        .strip_prefix("cpu")
+        .or(resource.strip_prefix("arm"));
     let digits = digits.ok_or_else(|| format!("unknown resource `{resource}`; {wanted}"))?;
     let rule = "each character is one core, 0 to 9, so cores from 10 on cannot be written";
     let core = |c: char| c.to_digit(10).map(|digit| digit as usize);
