@@ -80,6 +80,8 @@ pub struct InputSpec {
     pub frames: FramesSpec,
     /// `image:` how an image becomes a tensor.
     pub image: ImageSpec,
+    /// `truth:` a CSV file with the columns `file` and `label`, for the accuracy.
+    pub truth: Option<PathBuf>,
 }
 
 /// `frames:`.

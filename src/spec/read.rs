@@ -66,12 +66,16 @@ fn shapes(at: &At) -> Result<Vec<(String, usize)>, Fault> {
 }
 
 fn input(at: &At) -> Result<InputSpec, Fault> {
-    let keys = at.fields(&["frames", "image"])?;
+    let keys = at.fields(&["frames", "image", "truth"])?;
     Ok(InputSpec {
         frames: frames(&keys.need("frames", FRAMES)?)?,
         image: keys
             .get("image")
             .map_or(Ok(ImageSpec::default()), |at| image(&at))?,
+        truth: keys
+            .get("truth")
+            .map(|at| at.path_text("a CSV file with the columns file and label"))
+            .transpose()?,
     })
 }
 

@@ -11,4 +11,5 @@ mod read;
 mod refusals;
 mod runner;
 mod standard;
+mod support;
 mod tidy;

@@ -1,0 +1,5 @@
+//! What several test modules share.
+
+pub mod graph_builder;
+pub mod harness;
+pub mod random_graph;
