@@ -41,3 +41,18 @@ impl Folder {
         bail!("{piece} cannot be read")
     }
 }
+
+/// Writes every rank's folder.
+///
+/// # Errors
+/// Always, until folders land.
+pub fn write(
+    dir: &Path,
+    _spec: &str,
+    _graph: &Graph,
+    _plan: &Plan,
+    _weights: &dyn super::Weights,
+    _replace: bool,
+) -> Result<()> {
+    bail!("{}: cannot be written", dir.display())
+}
