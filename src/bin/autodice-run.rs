@@ -1,3 +1,3 @@
-//! The SPMD program.
+//! A binary.
 
 fn main() {}

@@ -1,3 +1,3 @@
-//! The workbench.
+//! A binary.
 
 fn main() {}

@@ -4,16 +4,27 @@
 //! and knows no strategy by name. A plan is the same on every rank, byte for byte; a rank enters
 //! only as an index into `Plan::ranks`.
 
+mod assign;
 mod build;
 mod check;
 mod dump;
+mod error;
+mod grow;
 mod pieces;
 mod stages;
 mod tally;
 mod transfer;
 
+pub use build::PlanBuilder;
+pub use check::{check, CheckError};
+pub use dump::{dump, step_name};
+pub use error::PlanError;
 pub use pieces::{piece_work, PieceWork};
-
+pub use stages::{compile, compile_owners};
+use tally::tally_of;
+pub use tally::{
+    pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
+};
 pub use transfer::{message_tag, MAX_TAG};
 
 use serde::{Deserialize, Serialize};

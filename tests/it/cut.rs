@@ -1,1 +1,3 @@
 //! Pieces against the uncut model, bit for bit on small integers.
+
+mod engine;

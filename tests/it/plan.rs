@@ -1,1 +1,3 @@
-//! Plans: what check accepts and refuses.
+//! Plans: what the compilers make, what check accepts and refuses.
+
+mod stages;
