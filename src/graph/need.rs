@@ -79,6 +79,8 @@ pub fn input_needs(
                 };
                 output.with_axis(*axis, relative)
             }
+            // Weights have axes of their own: `weight_needs`.
+            _ if !matches!(operand, Operand::Activation(_)) => continue,
             _ => input_need(node, output, &shape, channels),
         };
         if let Operand::Activation(activation) = operand {
