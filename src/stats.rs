@@ -3,6 +3,8 @@
 //! By nearest rank: the p-th percentile of n samples is the ⌈p / 100 · n⌉-th smallest, always a
 //! sample itself, never a number between two.
 
+use serde::{Deserialize, Serialize};
+
 /// The `p`-th percentile of samples in ascending order, by nearest rank; `p` is clamped to
 /// 0..=100, where 0 is the smallest. NaN where there are no samples.
 ///
@@ -32,7 +34,7 @@ pub fn percentile(sorted: &[f64], p: f64) -> f64 {
 /// assert_eq!((summary.mean, summary.count), (2.5, 4));
 /// assert_eq!(Summary::of(&[]), None);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Median, by nearest rank: the lower of the two in the middle.
     pub p50: f64,

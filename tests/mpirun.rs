@@ -269,16 +269,13 @@ fn ping_pong(mut world: World) {
         let mut landing: Option<Box<dyn Landing>> = Some(Box::new(vec![2_u8; bytes]));
         let (mut link, mut bare) = (Vec::new(), Vec::new());
         let other = Rank(1 - world.rank().0);
-        for turn in 0..41 {
-            let (ours, theirs) = (
-                half_trip(&mut world, &payload, &mut landing),
-                world.ping_pong(other, bytes, 1)[0],
-            );
-            // The first ones build connections and touch pages.
-            if turn >= 4 {
-                link.push(ours);
-                bare.push(theirs);
-            }
+        for _ in 0..9 {
+            let ours = (0..6).map(|_| half_trip(&mut world, &payload, &mut landing));
+            let ours: Vec<f64> = ours.collect();
+            let theirs = world.ping_pong(other, bytes, 6);
+            // The first ones of a batch build connections, touch pages and fill caches.
+            link.extend(&ours[2..]);
+            bare.extend(&theirs[2..]);
         }
         let median = |times: &mut Vec<f64>| {
             times.sort_by(f64::total_cmp);

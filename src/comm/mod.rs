@@ -79,7 +79,7 @@ pub enum Event {
 /// Why a link is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LinkError {
-    /// A message has another length than was planned; nothing was written.
+    /// A message has another length than was planned. Its landing is not handed out.
     #[error("message from rank {from} (tag {tag}) has {found} bytes, the plan says {expected}")]
     Length {
         /// Sender.

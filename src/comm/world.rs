@@ -3,9 +3,9 @@
 //! On the wire a message is its header and its payload in one MPI message where the payload is
 //! short (one copy on either side), else the header alone and then the payload, on the same tag,
 //! from and to its own memory. Both sides know the payload's length from the plan and so expect
-//! the same form. A payload's receive is posted when its header has been checked: nothing of a
-//! wrong length is ever written, and MPI holds no landing of a message that never comes. This
-//! costs one look at the queue: a long payload waits at the sender until it is asked for.
+//! the same form. A long payload's receive is posted together with its header's, so that it
+//! never lands in a buffer of MPI's first. A header with another length is an error, whichever
+//! form it came in: its landing, which MPI may have written to, is never handed out.
 //!
 //! Per (channel, from, tag) one receive at a time is given to MPI, the next when it is complete:
 //! MPI matches in order but completes in any.
@@ -93,7 +93,7 @@ struct Sending {
 struct Receiving {
     id: ReceiveId,
     head: Vec<u8>,
-    header: Header,
+    header: Option<Header>,
     /// Bytes of the payload that are still to come.
     missing: usize,
     expected: usize,
@@ -326,14 +326,26 @@ impl World {
     }
 
     /// Gives the first receive of a key to MPI.
-    fn start_head(&mut self, key: Key) {
+    fn start_first(&mut self, key: Key) {
         let Some(first) = self.receives.get_mut(&key).and_then(VecDeque::front_mut) else {
             return;
         };
         let (head, count) = (first.head.as_mut_ptr(), first.head.len());
+        let expected = first.expected;
+        // SAFETY: the landing is this `Receiving`'s own, and MPI has not been given it.
+        let target = unsafe { (*first.landing).bytes_mut() }.as_mut_ptr();
         // SAFETY: `Receiving` owns these heap bytes, whose address does not change when it
         // moves, and stays in `receives` until this request completes.
         unsafe { self.start_receive(Owner::Head(key), key, head, count) };
+        if expected <= self.form.short {
+            return;
+        }
+        for start in (0..expected).step_by(self.form.chunk) {
+            let bytes = self.form.chunk.min(expected - start);
+            // SAFETY: inside of the landing's `expected` bytes. It stays in `receives`, unused
+            // and behind a raw pointer, until all its requests complete.
+            unsafe { self.start_receive(Owner::Body(key, bytes), key, target.add(start), bytes) };
+        }
     }
 
     /// Asks MPI what completed.
@@ -382,7 +394,9 @@ impl World {
             self.requests.swap_remove(index);
             owned.push((self.owners.swap_remove(index), status, error));
         }
-        for (owner, status, error) in owned.into_iter().rev() {
+        // Headers first: what they say explains what is wrong with a payload.
+        owned.sort_by_key(|(owner, ..)| !matches!(owner, Owner::Head(_)));
+        for (owner, status, error) in owned {
             if error == SUCCESS {
                 self.complete(owner, &status);
             } else {
@@ -413,48 +427,39 @@ impl World {
         self.ready.push_back(Event::Sent(id));
     }
 
-    /// A header is here: judges the length before anything is written, then takes the payload
-    /// from behind it or asks for it.
+    /// A header is here: judges the length, and takes a short payload from behind it.
     fn complete_head(&mut self, key: Key, arrived: usize) {
         let Some(first) = self.receives.get_mut(&key).and_then(VecDeque::front_mut) else {
             return;
         };
         let expected = first.expected;
-        let wrong = |found: usize| LinkError::Length {
+        let wrong = |found: u64| LinkError::Length {
             from: key.1,
             tag: key.2,
-            found: found as u64,
+            found,
             expected: expected as u64,
         };
         let Some(bytes) = first.head[..arrived].first_chunk::<{ Header::BYTES }>() else {
             // Not even a header: no message of this program's.
-            return self.fail(wrong(arrived));
+            return self.fail(wrong(0));
         };
         let header = Header::decode(bytes);
         let behind = arrived - Header::BYTES;
         let short = expected <= self.form.short;
         if header.length != expected as u64 {
-            let found = usize::try_from(header.length).unwrap_or(usize::MAX);
-            return self.fail(wrong(found));
+            return self.fail(wrong(header.length));
         }
         if behind != if short { expected } else { 0 } {
-            return self.fail(wrong(behind));
+            return self.fail(wrong(behind as u64));
         }
-        first.header = header;
-        // SAFETY: the landing is this `Receiving`'s own, and MPI has not been given it.
-        let target = unsafe { (*first.landing).bytes_mut() };
+        first.header = Some(header);
         if short {
+            // SAFETY: the landing is this `Receiving`'s own, and MPI is not given short ones.
+            let target = unsafe { (*first.landing).bytes_mut() };
             target.copy_from_slice(&first.head[Header::BYTES..arrived]);
-            return self.finish(key);
+            first.missing = 0;
         }
-        let target = target.as_mut_ptr();
-        first.missing = expected;
-        for start in (0..expected).step_by(self.form.chunk) {
-            let bytes = self.form.chunk.min(expected - start);
-            // SAFETY: inside of the landing's `expected` bytes. It stays in `receives`, unused
-            // and behind a raw pointer, until all its requests complete.
-            unsafe { self.start_receive(Owner::Body(key, bytes), key, target.add(start), bytes) };
-        }
+        self.finish(key);
     }
 
     fn complete_body(&mut self, key: Key, bytes: usize, arrived: usize) {
@@ -462,9 +467,8 @@ impl World {
             return;
         };
         first.missing -= bytes;
-        let missing = first.missing;
         if arrived != bytes {
-            // Fewer bytes than the header said: the sender is not this program.
+            // Another number than the header said: the sender is not this program.
             let expected = first.expected as u64;
             let found = expected - (bytes - arrived) as u64;
             let (_, from, tag) = key;
@@ -475,22 +479,32 @@ impl World {
                 expected,
             });
         }
-        if missing == 0 {
-            self.finish(key);
-        }
+        self.finish(key);
     }
 
-    /// Hands out the first receive of a key and starts the next.
+    /// Hands out the first receive of a key, if it is complete, and starts the next.
     fn finish(&mut self, key: Key) {
-        let Some(first) = self.receives.get_mut(&key).and_then(VecDeque::pop_front) else {
+        let Some(lane) = self.receives.get_mut(&key) else {
+            return;
+        };
+        let Some(Receiving {
+            header: Some(header),
+            missing: 0,
+            ..
+        }) = lane.front()
+        else {
+            return;
+        };
+        let header = *header;
+        let Some(first) = lane.pop_front() else {
             return;
         };
         self.spare.push(first.head);
         // SAFETY: from `Box::into_raw` in `receive`, taken back once; MPI is done with it.
         let landing = unsafe { Box::from_raw(first.landing) };
         self.ready
-            .push_back(Event::Received(first.id, first.header, landing));
-        self.start_head(key);
+            .push_back(Event::Received(first.id, header, landing));
+        self.start_first(key);
     }
 }
 
@@ -557,18 +571,19 @@ impl Link for World {
         self.next_id += 1;
         let id = ReceiveId(self.next_id);
         let key = (channel, from, tag);
+        let expected = landing.bytes_mut().len();
         let receiving = Receiving {
             id,
             head: self.staging(),
-            header: Header::default(),
-            missing: 0,
-            expected: landing.bytes_mut().len(),
+            header: None,
+            missing: expected,
+            expected,
             landing: Box::into_raw(landing),
         };
         let lane = self.receives.entry(key).or_default();
         lane.push_back(receiving);
         if lane.len() == 1 {
-            self.start_head(key);
+            self.start_first(key);
         }
         id
     }
@@ -591,7 +606,7 @@ impl Link for World {
     fn close(&mut self) {
         self.closed = true;
         for (request, owner) in self.requests.iter_mut().zip(&self.owners) {
-            if matches!(owner, Owner::Head(_)) {
+            if !matches!(owner, Owner::Send(_)) {
                 // SAFETY: a live request of a receive. It still has to complete, below.
                 unsafe { ffi::MPI_Cancel(request) };
             }

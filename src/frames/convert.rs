@@ -84,8 +84,19 @@ fn float(element: &[u8]) -> f64 {
     match *element {
         [a, b] => half(u16::from_le_bytes([a, b])),
         [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-        _ => unreachable!("an f64 is converted to nothing else"),
+        [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => unreachable!("a float has 2, 4 or 8 bytes"),
     }
+}
+
+/// Little-endian elements as `f64`; exact but for 64-bit integers beyond 2^53.
+pub(super) fn numbers(bytes: &[u8], dtype: Dtype) -> Vec<f64> {
+    let whole = integer_range(dtype).is_some();
+    let number = |element: &[u8]| match whole {
+        true => integer(element, dtype) as f64,
+        false => float(element),
+    };
+    bytes.chunks_exact(dtype.size()).map(number).collect()
 }
 
 /// The value of an IEEE half: sign, 5 bits of exponent with bias 15, 10 bits of mantissa.

@@ -4,16 +4,24 @@
 //! checked against the model and the file's length before memory is taken for it.
 
 mod array;
+mod compare;
 mod convert;
 mod files;
+mod labels;
 mod npy;
 mod picture;
 mod proto;
 mod resize;
+mod scores;
+mod sink;
 mod source;
 mod synthetic;
 mod zip;
 
+pub use compare::{compare, Comparison, TOLERANCE};
+pub use labels::{Labels, Truth};
+pub use scores::{is_scores, top_k};
+pub use sink::{OutputShape, Sink, TOP_K};
 pub use source::Source;
 
 use crate::graph::{Dtype, Value};

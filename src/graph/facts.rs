@@ -1,6 +1,7 @@
 //! Sizes and operation counts.
 
 use super::{Graph, Op, Operand};
+use crate::geometry::Region;
 use crate::ids::{ActivationId, NodeId, WeightId};
 
 /// Bytes of a whole activation.
@@ -17,39 +18,42 @@ pub fn weight_bytes(graph: &Graph, nodes: impl IntoIterator<Item = NodeId>) -> u
         .collect();
     used.sort_unstable();
     used.dedup();
-    used.into_iter().map(|w| graph.weight(w).bytes()).sum()
+    let bytes = used.into_iter().map(|w| graph.weight(w).bytes());
+    bytes.fold(0, usize::saturating_add)
 }
 
 /// Multiply-accumulates of one node for one frame: convolutions and matrix products only, as
 /// the literature counts (VGG-16's convolutions: 15.347 G at 224×224).
 pub fn macs(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);
-    let output = |i: usize| -> u64 {
-        node.outputs.get(i).map_or(0, |&a| {
-            graph
-                .activation(a)
-                .shape
-                .iter()
-                .map(|&axis| axis as u64)
-                .product()
-        })
-    };
-    let weight = |i: usize| match node.inputs.get(i) {
-        Some(Operand::Weight(w)) => Some(&graph.weight(*w).shape),
-        _ => None,
-    };
-    match (&node.op, weight(1)) {
-        (Op::Conv { .. }, Some(kernel)) => {
-            output(0)
-                * kernel
-                    .iter()
-                    .skip(1)
-                    .map(|&axis| axis as u64)
-                    .product::<u64>()
-        }
-        (Op::Gemm { transposed }, Some(matrix)) if matrix.len() == 2 => {
-            output(0) * matrix[usize::from(*transposed)] as u64
+    match (node.outputs.first(), node.inputs.first()) {
+        (Some(&output), Some(&Operand::Activation(input))) => {
+            macs_over(graph, id, &graph.whole(output), &graph.whole(input))
         }
         _ => 0,
     }
+}
+
+/// Multiply-accumulates of one node that makes the box `output` of its first output from the box
+/// `input` of its first input: fewer than all channels of `input` where a sum is shared.
+pub fn macs_over(graph: &Graph, id: NodeId, output: &Region, input: &Region) -> u64 {
+    let node = graph.node(id);
+    let Some(Operand::Weight(weight)) = node.inputs.get(1) else {
+        return 0;
+    };
+    let kernel = &graph.weight(*weight).shape;
+    let channels = input.0.get(1).map_or(0, |axis| axis.len());
+    let terms = match &node.op {
+        Op::Conv { groups, .. } => {
+            let channels = match groups {
+                1 => channels,
+                _ => kernel.get(1).copied().unwrap_or(0),
+            };
+            let taps = kernel.iter().skip(2);
+            taps.fold(channels, |product, &axis| product.saturating_mul(axis))
+        }
+        Op::Gemm { .. } => channels,
+        _ => 0,
+    };
+    (output.volume() as u64).saturating_mul(terms as u64)
 }

@@ -12,7 +12,7 @@ mod sub_model;
 mod value;
 
 pub use dtype::Dtype;
-pub use facts::{activation_bytes, macs, weight_bytes};
+pub use facts::{activation_bytes, macs, macs_over, weight_bytes};
 pub use need::{computable, input_needs, piece_regions, weight_needs, NeedError};
 pub use node::{Attribute, Node, Op, Operand, PoolKind};
 pub use order::{check_graph, GraphError};

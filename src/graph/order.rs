@@ -127,7 +127,7 @@ fn check_sizes(graph: &Graph) -> Result<(), GraphError> {
     for (name, shape, dtype) in activations.chain(weights) {
         let bytes = shape
             .iter()
-            .try_fold(dtype.size(), |bytes, &axis| bytes.checked_mul(axis));
+            .try_fold(dtype.size(), |bytes, &axis| bytes.checked_mul(axis.max(1)));
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize / 2) {
             return Err(GraphError::Size {
                 name: name.clone(),

@@ -16,9 +16,15 @@ mod tally;
 mod transfer;
 
 pub use build::PlanBuilder;
+pub use check::{check, CheckError};
+pub use dump::{dump, step_name};
 pub use error::PlanError;
 pub use pieces::{piece_work, PieceWork};
 pub use stages::{compile, compile_owners};
+use tally::tally_of;
+pub use tally::{
+    pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
+};
 pub use transfer::{message_tag, MAX_TAG};
 
 use serde::{Deserialize, Serialize};

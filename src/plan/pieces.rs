@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Part, Piece, Plan, Terms};
 use crate::geometry::Region;
-use crate::graph::{piece_regions, weight_needs, Graph, NeedError, Operand};
+use crate::graph::{input_needs, piece_regions, weight_needs, Graph, NeedError};
 use crate::ids::{ActivationId, NodeId, Rank, WeightId};
 
 /// Everything that the cutter, deployment and `check` need to know of a piece.
@@ -42,35 +42,47 @@ pub fn piece_work(
         .map(|(id, region)| (part(*id).activation, region.clone()))
         .collect();
     let regions = piece_regions(graph, &piece.nodes, &outputs, &boxes)?;
-    let mut weights = Vec::new();
-    for &id in &piece.nodes {
-        let node = graph.node(id);
-        let Some(made) = node.outputs.first().and_then(|output| regions.get(output)) else {
-            continue;
-        };
-        let read = match node.inputs.first() {
-            Some(Operand::Activation(activation)) => {
-                let whole = graph.whole(*activation);
-                let need = crate::graph::input_needs(graph, id, made);
-                let own = need.first().map_or(whole, |(_, _, region)| region.clone());
-                boxes
-                    .get(&id)
-                    .map_or(own.clone(), |summand: &Region| own.intersect(summand))
-            }
-            _ => made.clone(),
-        };
-        let carries_bias = summands.get(&id).is_none_or(|&(_, bias)| bias);
-        for (index, weight, region) in weight_needs(graph, id, made, &read) {
-            if index < 2 || carries_bias {
-                weights.push((id, index, weight, region));
-            }
-        }
-    }
-    Ok(PieceWork {
+    let mut work = PieceWork {
         regions,
         summands,
-        weights,
-    })
+        weights: vec![],
+    };
+    for &id in &piece.nodes {
+        let Some(made) = work.made(graph, id) else {
+            continue;
+        };
+        let read = work.first_read(graph, id, made);
+        let carries_bias = work.summands.get(&id).is_none_or(|&(_, bias)| bias);
+        let slices = weight_needs(graph, id, made, &read)
+            .into_iter()
+            .filter(|(index, ..)| *index < 2 || carries_bias)
+            .map(|(index, weight, region)| (id, index, weight, region));
+        let slices: Vec<_> = slices.collect();
+        work.weights.extend(slices);
+    }
+    Ok(work)
+}
+
+impl PieceWork {
+    /// The region of its first output that a node of the piece makes; none where nothing in the
+    /// piece needs it.
+    pub fn made(&self, graph: &Graph, id: NodeId) -> Option<&Region> {
+        let output = graph.node(id).outputs.first()?;
+        self.regions.get(output)
+    }
+
+    /// What a node reads of its first input to make `made`, or adds up of it where its sum is
+    /// shared. `made` itself where that input is a weight.
+    pub fn first_read(&self, graph: &Graph, id: NodeId, made: &Region) -> Region {
+        let needs = input_needs(graph, id, made);
+        let Some((0, _, need)) = needs.into_iter().next() else {
+            return made.clone();
+        };
+        match self.summands.get(&id) {
+            Some((summand, _)) => need.intersect(summand),
+            None => need,
+        }
+    }
 }
 
 /// The shared sums that a piece makes summands of: those its outputs contain only some terms of.

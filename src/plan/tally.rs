@@ -1,1 +1,286 @@
-//! What a plan holds and moves: memory of every rank, bytes of every transfer.
+//! What a plan holds, moves and computes: memory, bytes and multiply-accumulates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{piece_work, Piece, PieceWork, Plan, Step};
+use crate::geometry::Region;
+use crate::graph::{macs_over, Graph, NeedError};
+use crate::ids::{ActivationId, PartId, PieceId, Rank, TransferId};
+
+/// What every rank of a plan holds, moves and computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// One for each rank.
+    pub ranks: Vec<RankTally>,
+}
+
+/// What one rank holds, moves and computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankTally {
+    /// Bytes of the weight slices of its pieces, each distinct slice once.
+    pub weight_bytes: u64,
+    /// Bytes of the parts that live at once in one frame, at most. A part that receives lives
+    /// from the frame's opening, one that is sent to the frame's end.
+    pub part_bytes: u64,
+    /// Bytes per frame of messages that cannot be read or written in place, at most.
+    pub message_bytes: u64,
+    /// Bytes of activations that live at once inside of a piece, at most.
+    pub inner_bytes: u64,
+    /// Multiply-accumulates of each piece.
+    pub piece_macs: Vec<u64>,
+    /// What each turn of the cycle moves and computes.
+    pub turns: Vec<TurnTally>,
+}
+
+/// What one rank does for one frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnTally {
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of the messages that it sends.
+    pub sent_bytes: u64,
+    /// Bytes of the messages that it receives.
+    pub received_bytes: u64,
+}
+
+impl RankTally {
+    /// An estimate of all bytes with `window` frames in flight. Weights count twice, as read and
+    /// as the engine packs them; one piece runs at a time.
+    pub fn memory(&self, window: u32) -> u64 {
+        let frame = self.part_bytes.saturating_add(self.message_bytes);
+        let frames = frame.saturating_mul(u64::from(window));
+        let weights = self.weight_bytes.saturating_mul(2);
+        weights
+            .saturating_add(frames)
+            .saturating_add(self.inner_bytes)
+    }
+}
+
+/// Tallies a plan.
+///
+/// # Errors
+/// `NeedError` where a piece's output does not fit its activation.
+pub fn tally(graph: &Graph, plan: &Plan) -> Result<Tally, NeedError> {
+    let mut works = Vec::new();
+    for (index, held) in plan.ranks.iter().enumerate() {
+        let work = |piece| piece_work(graph, plan, Rank::new(index), piece);
+        works.push(held.pieces.iter().map(work).collect::<Result<_, _>>()?);
+    }
+    Ok(tally_of(graph, plan, &works))
+}
+
+/// Tallies a plan whose pieces' work is known.
+pub(super) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> Tally {
+    let ranks = works.iter().enumerate().map(|(index, works)| {
+        let rank = Rank::new(index);
+        let pieces = &plan.ranks[index].pieces;
+        let both = || pieces.iter().zip(works);
+        let piece_macs: Vec<u64> = both().map(|(p, work)| macs(graph, p, work)).collect();
+        let turns = 0..plan.cycle as usize;
+        RankTally {
+            weight_bytes: weight_bytes(graph, works),
+            part_bytes: turns
+                .clone()
+                .map(|t| part_bytes(graph, plan, rank, t))
+                .max()
+                .unwrap_or(0),
+            message_bytes: turns
+                .clone()
+                .map(|t| message_bytes(graph, plan, rank, t))
+                .max()
+                .unwrap_or(0),
+            inner_bytes: both()
+                .map(|(piece, work)| inner_bytes(graph, plan, rank, piece, work))
+                .max()
+                .unwrap_or(0),
+            turns: turns
+                .map(|t| turn_tally(graph, plan, rank, t, &piece_macs))
+                .collect(),
+            piece_macs,
+        }
+    });
+    Tally {
+        ranks: ranks.collect(),
+    }
+}
+
+/// Bytes of one message's payload.
+pub fn transfer_bytes(graph: &Graph, plan: &Plan, id: TransferId) -> u64 {
+    let transfer = plan.transfer(id);
+    let part = plan.part(transfer.from, transfer.from_part);
+    box_bytes(graph, part.activation, &transfer.region)
+}
+
+/// Bytes that travel from one rank to another in one whole cycle.
+pub fn pair_bytes(graph: &Graph, plan: &Plan) -> BTreeMap<(Rank, Rank), u64> {
+    let mut pairs = BTreeMap::new();
+    let steps = plan
+        .ranks
+        .iter()
+        .flat_map(|rank| rank.turns.iter().flatten());
+    for step in steps {
+        if let Step::Send(id) = step {
+            let transfer = plan.transfer(*id);
+            *pairs.entry((transfer.from, transfer.to)).or_default() +=
+                transfer_bytes(graph, plan, *id);
+        }
+    }
+    pairs
+}
+
+/// Bytes of the weights of one piece.
+pub fn piece_weight_bytes(graph: &Graph, work: &PieceWork) -> u64 {
+    weight_bytes(graph, std::slice::from_ref(work))
+}
+
+fn box_bytes(graph: &Graph, id: ActivationId, region: &Region) -> u64 {
+    (region.volume() * graph.activation(id).dtype.size()) as u64
+}
+
+fn weight_bytes(graph: &Graph, works: &[PieceWork]) -> u64 {
+    let slices: BTreeSet<_> = works
+        .iter()
+        .flat_map(|work| {
+            work.weights
+                .iter()
+                .map(|(_, _, weight, region)| (*weight, region))
+        })
+        .collect();
+    let bytes = slices
+        .into_iter()
+        .map(|(weight, region)| region.volume() * graph.weight(weight).dtype.size());
+    bytes.fold(0, |sum, bytes| sum.saturating_add(bytes as u64))
+}
+
+fn macs(graph: &Graph, piece: &Piece, work: &PieceWork) -> u64 {
+    let nodes = piece.nodes.iter().filter_map(|&id| {
+        let made = work.made(graph, id)?;
+        Some(macs_over(
+            graph,
+            id,
+            made,
+            &work.first_read(graph, id, made),
+        ))
+    });
+    nodes.fold(0, u64::saturating_add)
+}
+
+fn part_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
+    let held = &plan.ranks[rank.index()];
+    let steps = &held.turns[turn];
+    let bytes = |id: PartId| {
+        let part = plan.part(rank, id);
+        box_bytes(graph, part.activation, &part.region)
+    };
+    let mut live = BTreeSet::new();
+    let mut sent = BTreeSet::new();
+    for step in steps {
+        match step {
+            Step::Receive(id) => drop(live.insert(plan.transfer(*id).to_part)),
+            Step::Send(id) => drop(sent.insert(plan.transfer(*id).from_part)),
+            _ => {}
+        }
+    }
+    let mut now: u64 = live
+        .iter()
+        .map(|&id| bytes(id))
+        .fold(0, u64::saturating_add);
+    let mut peak = now;
+    for step in steps {
+        let written: Vec<PartId> = match step {
+            Step::Input(id) | Step::Assemble { into: id, .. } | Step::Reduce { into: id, .. } => {
+                vec![*id]
+            }
+            Step::Run(id) => {
+                let piece = &held.pieces[id.index()];
+                piece.outputs.iter().map(|&(part, _)| part).collect()
+            }
+            Step::Release(id) if !sent.contains(id) && live.remove(id) => {
+                now -= bytes(*id);
+                continue;
+            }
+            _ => continue,
+        };
+        for id in written {
+            if live.insert(id) {
+                now = now.saturating_add(bytes(id));
+            }
+        }
+        peak = peak.max(now);
+    }
+    peak
+}
+
+fn message_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
+    let steps = &plan.ranks[rank.index()].turns[turn];
+    let staged = steps.iter().filter_map(|step| {
+        let (id, part) = match step {
+            Step::Send(id) => (*id, plan.transfer(*id).from_part),
+            Step::Receive(id) => (*id, plan.transfer(*id).to_part),
+            _ => return None,
+        };
+        let in_place = plan.part(rank, part).region == plan.transfer(id).region;
+        (!in_place).then(|| transfer_bytes(graph, plan, id))
+    });
+    staged.fold(0, u64::saturating_add)
+}
+
+/// Activations that a piece makes and does not hand out live from their node to the last one
+/// that reads them.
+fn inner_bytes(graph: &Graph, plan: &Plan, rank: Rank, piece: &Piece, work: &PieceWork) -> u64 {
+    let handed: BTreeSet<ActivationId> = piece
+        .outputs
+        .iter()
+        .map(|&(id, _)| plan.part(rank, id).activation)
+        .collect();
+    let mut last_read: BTreeMap<ActivationId, usize> = BTreeMap::new();
+    for (index, &id) in piece.nodes.iter().enumerate() {
+        last_read.extend(graph.node(id).activations().map(|a| (a, index)));
+    }
+    let (mut now, mut peak) = (0u64, 0u64);
+    for (index, &id) in piece.nodes.iter().enumerate() {
+        let inner = |a: &ActivationId| {
+            let produced = graph.activation(*a).producer;
+            let own = produced.is_some_and(|node| piece.nodes.binary_search(&node).is_ok());
+            own && !handed.contains(a)
+        };
+        let bytes = |a| {
+            work.regions
+                .get(a)
+                .map_or(0, |region| box_bytes(graph, *a, region))
+        };
+        let outputs = &graph.node(id).outputs;
+        for made in outputs
+            .iter()
+            .filter(|a| inner(a) && last_read.contains_key(a))
+        {
+            now = now.saturating_add(bytes(made));
+        }
+        peak = peak.max(now);
+        let read: BTreeSet<ActivationId> = graph.node(id).activations().collect();
+        for done in read.iter().filter(|a| inner(a) && last_read[a] == index) {
+            now = now.saturating_sub(bytes(done));
+        }
+    }
+    peak
+}
+
+fn turn_tally(
+    graph: &Graph,
+    plan: &Plan,
+    rank: Rank,
+    turn: usize,
+    piece_macs: &[u64],
+) -> TurnTally {
+    let mut tally = TurnTally::default();
+    for step in &plan.ranks[rank.index()].turns[turn] {
+        let (sum, more) = match step {
+            Step::Run(PieceId(id)) => (&mut tally.macs, piece_macs[*id as usize]),
+            Step::Send(id) => (&mut tally.sent_bytes, transfer_bytes(graph, plan, *id)),
+            Step::Receive(id) => (&mut tally.received_bytes, transfer_bytes(graph, plan, *id)),
+            _ => continue,
+        };
+        *sum = sum.saturating_add(more);
+    }
+    tally
+}

@@ -39,7 +39,7 @@ pub fn load(
     place: &Place<'_>,
     program: &Arc<Program>,
     origin: Origin,
-    engine: Arc<dyn Engine>,
+    engine: impl FnOnce() -> anyhow::Result<Arc<dyn Engine>> + Send + 'static,
     bind: impl FnOnce() + Send + 'static,
 ) -> Result<Pieces, End> {
     let (mut sender, mut taker, mut values) = (None, None, None);
@@ -57,6 +57,7 @@ pub fn load(
         let program = Arc::clone(program);
         spawn(move || {
             bind();
+            let engine = engine().map_err(|error| Failure::input(&error))?;
             load_pieces(&program, &origin, values, &*engine)
         })
     };

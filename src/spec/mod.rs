@@ -6,6 +6,7 @@ pub mod autodice;
 pub mod yaml;
 
 mod at;
+mod mapping;
 mod read;
 mod write;
 
@@ -79,6 +80,8 @@ pub struct InputSpec {
     pub frames: FramesSpec,
     /// `image:` how an image becomes a tensor.
     pub image: ImageSpec,
+    /// `truth:` a CSV file with the columns `file` and `label`, for the accuracy.
+    pub truth: Option<PathBuf>,
 }
 
 /// `frames:`.
@@ -201,20 +204,4 @@ impl Spec {
             .map(|rank| rank + 1);
         named.max().unwrap_or(1).max(self.ranks.len())
     }
-}
-
-/// Core numbers from `0-3,5`, in the order written; none where the text is not that, or a number
-/// is not below `limit`.
-fn parse_cores(text: &str, limit: usize) -> Option<Vec<usize>> {
-    let core = |text: &str| read::whole(text.trim()).filter(|&core| core < limit);
-    let mut cores = Vec::new();
-    for item in text.split(',') {
-        let (first, last) = item.split_once('-').unwrap_or((item, item));
-        let (first, last) = (core(first)?, core(last)?);
-        if last < first || cores.len() + (last - first) >= limit {
-            return None;
-        }
-        cores.extend(first..=last);
-    }
-    Some(cores)
 }

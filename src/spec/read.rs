@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::platform::{is_host_name, rankfile::parse_cores};
+
 use super::at::{At, Fault};
 use super::yaml::Tree;
 use super::{
@@ -64,12 +66,16 @@ fn shapes(at: &At) -> Result<Vec<(String, usize)>, Fault> {
 }
 
 fn input(at: &At) -> Result<InputSpec, Fault> {
-    let keys = at.fields(&["frames", "image"])?;
+    let keys = at.fields(&["frames", "image", "truth"])?;
     Ok(InputSpec {
         frames: frames(&keys.need("frames", FRAMES)?)?,
         image: keys
             .get("image")
             .map_or(Ok(ImageSpec::default()), |at| image(&at))?,
+        truth: keys
+            .get("truth")
+            .map(|at| at.path_text("a CSV file with the columns file and label"))
+            .transpose()?,
     })
 }
 
@@ -176,8 +182,7 @@ fn host(at: &At) -> Result<String, Fault> {
     let wanted = "the name of a host, e.g. pi0";
     let name = at.text(wanted)?;
     // What a host file's line can hold; a slot count or a user belongs there, not here.
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    if !name.chars().all(good) || name.starts_with('-') || name.len() > 253 {
+    if !is_host_name(name) {
         return Err(at.found(&format!("{wanted}: letters, digits, `-`, `.` and `_`")));
     }
     Ok(name.into())
@@ -191,7 +196,7 @@ fn cores(at: &At) -> Result<Vec<usize>, Fault> {
             let core = |item: &At| item.size(0, MAX_CORES - 1);
             items.iter().map(core).collect::<Result<_, _>>()?
         }
-        Tree::Text(text) => super::parse_cores(text, MAX_CORES).ok_or_else(|| at.found(CORES))?,
+        Tree::Text(text) => parse_cores(text, MAX_CORES).ok_or_else(|| at.found(CORES))?,
         _ => return Err(at.found(CORES)),
     };
     if list.is_empty() {
@@ -316,7 +321,7 @@ fn duration(at: &At) -> Result<Duration, Fault> {
 }
 
 /// Decimal digits only, so that `+3` and ` 3` are no numbers.
-pub(super) fn whole(text: &str) -> Option<usize> {
+fn whole(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }

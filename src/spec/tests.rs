@@ -128,7 +128,11 @@ impl Random {
             shapes: (0..self.size(3))
                 .map(|i| (format!("{}{i}", self.name()), 1 + self.size(9999)))
                 .collect(),
-            input: self.maybe(|_| InputSpec { frames, image }),
+            input: self.maybe(|r| InputSpec {
+                frames,
+                image,
+                truth: r.maybe(|r| r.name().into()),
+            }),
             labels: self.maybe(|r| r.name().into()),
             ranks: self
                 .maybe(|r| (0..ranks).map(|_| r.rank()).collect())

@@ -31,6 +31,9 @@ pub fn to_yaml(spec: &Spec) -> String {
         if input.image != ImageSpec::default() {
             line(&mut text, 1, &format!("image: {}", image(&input.image)));
         }
+        if let Some(truth) = &input.truth {
+            line(&mut text, 1, &format!("truth: {}", path(truth)));
+        }
     }
     if let Some(labels) = &spec.labels {
         line(&mut text, 0, &format!("labels: {}", path(labels)));

@@ -127,7 +127,7 @@ fn nesting(text: &str) -> usize {
 }
 
 /// Control characters and length of a hostile name must not break the one line.
-fn one_line(message: &str, limit: usize) -> String {
+pub(super) fn one_line(message: &str, limit: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let mut line: String = message.chars().map(clean).take(limit).collect();
     if message.chars().nth(limit).is_some() {

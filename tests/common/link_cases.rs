@@ -473,7 +473,12 @@ fn wrong_length<L: Link>(mut link: L, lengths: &str) {
         }
     );
     link.close();
-    assert_eq!(dropped.load(Ordering::SeqCst), 1, "bytes were written");
+    let dropped = dropped.load(Ordering::SeqCst);
+    assert_ne!(dropped, 0, "the landing leaks");
+    // Two long ones of different lengths are found out while the payload is on its way.
+    if found.min(expected) < 4000 {
+        assert_eq!(dropped, 1, "bytes were written");
+    }
     link.abort(WRONG_LENGTH_SEEN);
 }
 

@@ -23,7 +23,10 @@ fn fixture() -> Fixture {
 }
 
 fn id(graph: &Graph, name: &str) -> ActivationId {
-    let at = graph.activations.iter().position(|activation| activation.name == name);
+    let at = graph
+        .activations
+        .iter()
+        .position(|activation| activation.name == name);
     ActivationId::new(at.unwrap_or_else(|| panic!("activation {name}")))
 }
 
@@ -32,17 +35,27 @@ fn node(graph: &Graph, name: &str) -> NodeId {
 }
 
 fn rows(graph: &Graph, activation: ActivationId, start: usize, end: usize) -> Region {
-    graph.whole(activation).with_axis(2, Interval::new(start, end))
+    graph
+        .whole(activation)
+        .with_axis(2, Interval::new(start, end))
 }
 
 fn channels(graph: &Graph, activation: ActivationId, start: usize, end: usize) -> Region {
-    graph.whole(activation).with_axis(1, Interval::new(start, end))
+    graph
+        .whole(activation)
+        .with_axis(1, Interval::new(start, end))
 }
 
 const R: [Rank; 3] = [Rank(0), Rank(1), Rank(2)];
 
 /// Sends what each rank holds to rank 0, which puts it together and hands it out.
-fn gather(plan: &mut PlanBuilder<'_>, graph: &Graph, name: &str, own: PartId, others: &[(Rank, PartId)]) {
+fn gather(
+    plan: &mut PlanBuilder<'_>,
+    graph: &Graph,
+    name: &str,
+    own: PartId,
+    others: &[(Rank, PartId)],
+) {
     let activation = id(graph, name);
     let mut from = vec![own];
     for &(rank, part) in others {
@@ -61,13 +74,20 @@ fn gather(plan: &mut PlanBuilder<'_>, graph: &Graph, name: &str, own: PartId, ot
 fn row_halo_with_overlap(graph: &Graph, window: u32) -> Plan {
     let (x, a, y) = (id(graph, "x"), id(graph, "relu_a"), id(graph, "pool"));
     let first = [node(graph, "conv_a"), node(graph, "relu_a")];
-    let second = [node(graph, "conv_b"), node(graph, "relu_b"), node(graph, "pool")];
+    let second = [
+        node(graph, "conv_b"),
+        node(graph, "relu_b"),
+        node(graph, "pool"),
+    ];
     let mut plan = PlanBuilder::new(graph, 2, window, 1);
     let whole = plan.input(x);
     let lower = plan.part(R[1], x, rows(graph, x, 5, 12));
     plan.message((R[0], whole), (R[1], lower), rows(graph, x, 5, 12));
     // Rows held of relu_a: own ones and one of the neighbour's.
-    let held = [plan.part(R[0], a, rows(graph, a, 0, 7)), plan.part(R[1], a, rows(graph, a, 5, 12))];
+    let held = [
+        plan.part(R[0], a, rows(graph, a, 0, 7)),
+        plan.part(R[1], a, rows(graph, a, 5, 12)),
+    ];
     let boundary = [rows(graph, a, 5, 6), rows(graph, a, 6, 7)];
     let interior = [rows(graph, a, 0, 5), rows(graph, a, 7, 12)];
     let source = [whole, lower];
@@ -75,9 +95,13 @@ fn row_halo_with_overlap(graph: &Graph, window: u32) -> Plan {
     let up = plan.transfer((R[1], held[1]), (R[0], held[0]), boundary[1].clone());
     for (i, (send, receive)) in [(down, up), (up, down)].into_iter().enumerate() {
         let edge = vec![(held[i], boundary[i].clone())];
-        let edge = plan.piece_needing(R[i], &first, &[source[i]], edge).expect("rows fit");
+        let edge = plan
+            .piece_needing(R[i], &first, &[source[i]], edge)
+            .expect("rows fit");
         let rest = vec![(held[i], interior[i].clone())];
-        let rest = plan.piece_needing(R[i], &first, &[source[i]], rest).expect("rows fit");
+        let rest = plan
+            .piece_needing(R[i], &first, &[source[i]], rest)
+            .expect("rows fit");
         plan.run(R[i], edge);
         plan.send(send);
         plan.run(R[i], rest);
@@ -87,7 +111,9 @@ fn row_halo_with_overlap(graph: &Graph, window: u32) -> Plan {
     for (i, (start, end)) in [(0, 3), (3, 6)].into_iter().enumerate() {
         let part = plan.part(R[i], y, rows(graph, y, start, end));
         let outputs = vec![(part, rows(graph, y, start, end))];
-        let piece = plan.piece_needing(R[i], &second, &[held[i]], outputs).expect("rows fit");
+        let piece = plan
+            .piece_needing(R[i], &second, &[held[i]], outputs)
+            .expect("rows fit");
         plan.run(R[i], piece);
         made.push(part);
     }
@@ -99,11 +125,23 @@ fn row_halo_with_overlap(graph: &Graph, window: u32) -> Plan {
 /// conv_a by output channels and conv_b by the same input channels, as one piece on each of three
 /// ranks; the partial sums are added up by a ring all-reduce over blocks of rows.
 fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
-    let (x, a, z, y) = (id(graph, "x"), id(graph, "relu_a"), id(graph, "conv_b"), id(graph, "pool"));
-    let pair = [node(graph, "conv_a"), node(graph, "relu_a"), node(graph, "conv_b")];
+    let (x, a, z, y) = (
+        id(graph, "x"),
+        id(graph, "relu_a"),
+        id(graph, "conv_b"),
+        id(graph, "pool"),
+    );
+    let pair = [
+        node(graph, "conv_a"),
+        node(graph, "relu_a"),
+        node(graph, "conv_b"),
+    ];
     let mut plan = PlanBuilder::new(graph, 3, window, 1);
     let cuts = [(0, 2), (2, 3), (3, 4)];
-    let members = cuts.iter().map(|&(start, end)| channels(graph, a, start, end)).collect();
+    let members = cuts
+        .iter()
+        .map(|&(start, end)| channels(graph, a, start, end))
+        .collect();
     let sum = plan.sum(node(graph, "conv_b"), members);
     let whole = plan.input(x);
     let mut partial = vec![];
@@ -121,9 +159,14 @@ fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
         plan.run(R[i], piece);
         partial.push(part);
     }
-    let blocks = [rows(graph, z, 0, 4), rows(graph, z, 4, 8), rows(graph, z, 8, 12)];
+    let blocks = [
+        rows(graph, z, 0, 4),
+        rows(graph, z, 4, 8),
+        rows(graph, z, 8, 12),
+    ];
     // Reduce-scatter: in step s rank i passes block i - s on, with the members added so far.
-    let mut running: Vec<(PartId, Vec<u32>)> = (0..3).map(|i| (partial[i], vec![i as u32])).collect();
+    let mut running: Vec<(PartId, Vec<u32>)> =
+        (0..3).map(|i| (partial[i], vec![i as u32])).collect();
     for step in 0..2 {
         let mut next = vec![];
         for i in 0..3 {
@@ -142,7 +185,10 @@ fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
             plan.receive(*message);
             plan.add(R[i], &[*arrived, partial[i]], *added);
         }
-        running = next.into_iter().map(|(_, _, added, more)| (added, more)).collect();
+        running = next
+            .into_iter()
+            .map(|(_, _, added, more)| (added, more))
+            .collect();
     }
     // All-gather: rank i has the whole of block i + 1, and passes it round.
     let mut held: Vec<Vec<PartId>> = running.iter().map(|(part, _)| vec![*part]).collect();
@@ -153,7 +199,10 @@ fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
             let block = blocks[(before + 1 + 3 - step) % 3].clone();
             let source = held[before][step];
             let part = plan.part(R[i], z, block.clone());
-            messages.push((plan.transfer((R[before], source), (R[i], part), block), part));
+            messages.push((
+                plan.transfer((R[before], source), (R[i], part), block),
+                part,
+            ));
         }
         messages.iter().for_each(|&(message, _)| plan.send(message));
         for (i, &(message, part)) in messages.iter().enumerate() {
@@ -165,7 +214,12 @@ fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
     let from = held[0].clone();
     plan.assemble(R[0], &from, sums);
     let out = plan.whole(R[0], y);
-    let rest = plan.piece(R[0], &[node(graph, "relu_b"), node(graph, "pool")], &[sums], &[out]);
+    let rest = plan.piece(
+        R[0],
+        &[node(graph, "relu_b"), node(graph, "pool")],
+        &[sums],
+        &[out],
+    );
     plan.run(R[0], rest);
     plan.output(out);
     plan.release_after_last_use();
@@ -176,7 +230,11 @@ fn channel_pair_with_ring(graph: &Graph, window: u32) -> Plan {
 fn replicas(graph: &Graph, window: u32) -> Plan {
     let (x, a, y) = (id(graph, "x"), id(graph, "relu_a"), id(graph, "pool"));
     let first = [node(graph, "conv_a"), node(graph, "relu_a")];
-    let second = [node(graph, "conv_b"), node(graph, "relu_b"), node(graph, "pool")];
+    let second = [
+        node(graph, "conv_b"),
+        node(graph, "relu_b"),
+        node(graph, "pool"),
+    ];
     let mut plan = PlanBuilder::new(graph, 3, window, 2);
     let source = plan.whole(R[0], x);
     let middle = plan.whole(R[0], a);
@@ -215,11 +273,14 @@ fn host_zone(graph: &Graph, window: u32) -> Plan {
         plan.message((R[0], whole), (R[i], part), region);
         source.push(part);
     }
-    let held: Vec<_> =
-        (0..3).map(|i| plan.part(R[i], a, rows(graph, a, needed[i].0, needed[i].1))).collect();
+    let held: Vec<_> = (0..3)
+        .map(|i| plan.part(R[i], a, rows(graph, a, needed[i].0, needed[i].1)))
+        .collect();
     for i in 0..3 {
         let outputs = vec![(held[i], rows(graph, a, own[i].0, own[i].1))];
-        let piece = plan.piece_needing(R[i], &first, &[source[i]], outputs).expect("rows fit");
+        let piece = plan
+            .piece_needing(R[i], &first, &[source[i]], outputs)
+            .expect("rows fit");
         plan.run(R[i], piece);
     }
     let exchange = [(0, 1, 5, 6), (0, 2, 6, 7), (1, 0, 4, 5), (2, 0, 7, 8)];
@@ -236,8 +297,9 @@ fn host_zone(graph: &Graph, window: u32) -> Plan {
     for i in 0..3 {
         let region = rows(graph, y, own[i].0, own[i].1);
         let part = plan.part(R[i], y, region.clone());
-        let piece =
-            plan.piece_needing(R[i], &second, &[held[i]], vec![(part, region)]).expect("rows fit");
+        let piece = plan
+            .piece_needing(R[i], &second, &[held[i]], vec![(part, region)])
+            .expect("rows fit");
         plan.run(R[i], piece);
         made.push(part);
     }
@@ -260,14 +322,20 @@ fn host_zone(graph: &Graph, window: u32) -> Plan {
 }
 
 fn frames(count: u64) -> Vec<Vec<Value>> {
-    (0..count).map(|seed| vec![random_integers(seed, &[1, 2, 12, 8], 4)]).collect()
+    (0..count)
+        .map(|seed| vec![random_integers(seed, &[1, 2, 12, 8], 4)])
+        .collect()
 }
 
 #[test]
 fn rows_with_halo_and_overlap() {
     let fixture = fixture();
     for window in 1..=3 {
-        fixture.assert_exact(&row_halo_with_overlap(&fixture.graph, window), &frames(5), window);
+        fixture.assert_exact(
+            &row_halo_with_overlap(&fixture.graph, window),
+            &frames(5),
+            window,
+        );
     }
 }
 
@@ -275,7 +343,11 @@ fn rows_with_halo_and_overlap() {
 fn a_channel_pair_with_a_ring() {
     let fixture = fixture();
     for window in 1..=3 {
-        fixture.assert_exact(&channel_pair_with_ring(&fixture.graph, window), &frames(5), window);
+        fixture.assert_exact(
+            &channel_pair_with_ring(&fixture.graph, window),
+            &frames(5),
+            window,
+        );
     }
 }
 

@@ -56,6 +56,17 @@ impl Attributes<'_> {
         }
     }
 
+    /// FLOATS, where given.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Attribute::Floats(bits)) => Ok(Some(
+                bits.iter().map(|&bits| f32::from_bits(bits)).collect(),
+            )),
+            Some(_) => bail!("attribute {name} is not a list of floats"),
+        }
+    }
+
     /// INTS, where given.
     pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>> {
         match self.get(name) {

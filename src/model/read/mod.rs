@@ -15,6 +15,7 @@ mod order;
 mod scan;
 mod store;
 mod tensor;
+mod upgrade;
 mod walk;
 mod windows;
 mod wire;
@@ -68,7 +69,7 @@ pub fn read(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
 
 fn read_source(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
     let file = DataFile::open(path)?;
-    let skeleton = scan::scan(tensor::Files::new(&file))?;
+    let mut skeleton = scan::scan(tensor::Files::new(&file))?;
     ensure!(
         OPSETS.contains(&skeleton.opset),
         "opset {} of ONNX, supported are {} to {}",
@@ -76,6 +77,7 @@ fn read_source(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
         OPSETS.start(),
         OPSETS.end()
     );
+    upgrade::upgrade(&mut skeleton)?;
     let inputs = inputs::inputs(&skeleton, shapes)?;
     let draft = walk::walk(&skeleton, &inputs)?;
     let name = match &skeleton.name[..] {
