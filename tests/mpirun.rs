@@ -1,1 +1,256 @@
 //! Tests under mpirun.
+//!
+//! A test starts a job with `mpirun`, either of a program of ours or of this binary itself, whose
+//! test `as_a_rank` then is one rank's program.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use autodice::binding::{current_mask, Launcher, Mask, Place};
+use autodice::comm::collective::{gather_bytes, nap, CollectiveError};
+use autodice::comm::world::{Form, World};
+use autodice::comm::{Channel, Event, Header, Landing, Link, Mailbox, Payload};
+use autodice::ids::Rank;
+
+#[path = "common/job.rs"]
+mod job;
+#[path = "common/link_cases.rs"]
+mod link_cases;
+
+use job::{Job, Mpirun};
+
+/// The variable that says which case this process is a rank of.
+const CASE: &str = "AUTODICE_TEST_CASE";
+/// The variable that gives messages another form: "SHORT CHUNK" in bytes.
+const FORM: &str = "AUTODICE_TEST_FORM";
+
+/// Runs a case of this binary's own as every rank.
+fn case(mpirun: Mpirun, case: &str) -> Job {
+    let own = std::env::current_exe().expect("this binary has a path");
+    mpirun
+        .env(CASE, case)
+        .run(&own, &["--exact", "as_a_rank", "--nocapture"])
+}
+
+/// No test of its own: one rank of a job that another test started.
+#[test]
+fn as_a_rank() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let mut form = Form::default();
+    if let Ok(text) = std::env::var(FORM) {
+        let (short, chunk) = text.split_once(' ').expect("two numbers");
+        form.short = short.parse().expect("bytes");
+        form.chunk = chunk.parse().expect("bytes");
+    }
+    let world = World::init_with(form).expect("MPI starts");
+    assert!(World::init().is_err(), "a process is one rank, once");
+    assert!(world.version().contains(' ') && !world.version().contains('\n'));
+    assert!(!world.host().is_empty());
+    match case.as_str() {
+        "ping-pong" => ping_pong(world),
+        "mask" => mask(world),
+        case => link_cases::run(case, world),
+    }
+}
+
+const TCP: [&str; 3] = ["--mca", "btl", "tcp,self"];
+
+#[test]
+fn every_case_ends_well_at_1_to_4_ranks() {
+    for ranks in 1..=4 {
+        let Some(mpirun) = Mpirun::new(ranks) else {
+            return;
+        };
+        case(mpirun, "good").expect_code(0, &format!("at {ranks}"));
+    }
+}
+
+#[test]
+fn every_case_ends_well_over_tcp_and_in_another_form() {
+    for (ranks, form) in [(2, "4096 1073741824"), (3, "0 1000"), (2, "100000 65536")] {
+        let Some(mpirun) = Mpirun::new(ranks) else {
+            return;
+        };
+        let job = case(mpirun.flags(&TCP).env(FORM, form), "good");
+        job.expect_code(0, &format!("{form} at {ranks}"));
+    }
+}
+
+#[test]
+fn a_message_of_another_length_is_an_error_and_not_written() {
+    let lengths = [
+        "0 1",
+        "1 0",
+        "100 99",
+        "3000 20000000",
+        "20000000 3000",
+        "20000000 19999999",
+        "19999999 20000000",
+    ];
+    for lengths in lengths {
+        let Some(mpirun) = Mpirun::new(2) else {
+            return;
+        };
+        let job = case(mpirun, &format!("wrong-length {lengths}"));
+        job.expect_code(link_cases::WRONG_LENGTH_SEEN, lengths);
+    }
+}
+
+#[test]
+fn abort_ends_all_with_the_code() {
+    for ranks in [1, 3] {
+        let Some(mpirun) = Mpirun::new(ranks) else {
+            return;
+        };
+        let job = case(mpirun, "abort");
+        job.expect_code(link_cases::ABORT, &format!("at {ranks}"));
+        assert!(job.took < Duration::from_secs(20), "{job}");
+    }
+}
+
+#[test]
+fn a_rank_that_panics_or_drops_its_link_ends_the_job() {
+    for end in ["panic", "drop"] {
+        let Some(mpirun) = Mpirun::new(3) else {
+            return;
+        };
+        let job = case(mpirun, end);
+        job.expect_code(101, end);
+    }
+}
+
+/// Half a round trip of `bytes` through the Link, in seconds.
+fn half_trip(
+    world: &mut World,
+    bytes: &Arc<Vec<u8>>,
+    landing: &mut Option<Box<dyn Landing>>,
+) -> f64 {
+    let other = Rank(1 - world.rank().0);
+    let start = Instant::now();
+    let payload = Some(Arc::clone(bytes) as Arc<dyn Payload>);
+    let into = landing.take().expect("the landing came back");
+    world.receive(Channel::Data, other, 1, into);
+    if world.rank() == Rank(0) {
+        world.send(Channel::Data, other, 1, Header::default(), payload.clone());
+    }
+    let mut sent = false;
+    while landing.is_none() || !sent {
+        match world.poll().expect("the link holds") {
+            Some(Event::Sent(_)) => sent = true,
+            Some(Event::Received(_, _, back)) => {
+                *landing = Some(back);
+                if world.rank() == Rank(1) {
+                    world.send(Channel::Data, other, 1, Header::default(), payload.clone());
+                }
+            }
+            None => {}
+        }
+    }
+    start.elapsed().as_secs_f64() / 2.0
+}
+
+/// Two ranks send a message to and fro, by the Link and by bare MPI in turns; rank 0 prints the
+/// medians and the Link's share of the bare bandwidth.
+fn ping_pong(mut world: World) {
+    for bytes in [
+        0, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000,
+    ] {
+        let payload = Arc::new(vec![1_u8; bytes]);
+        let mut landing: Option<Box<dyn Landing>> = Some(Box::new(vec![2_u8; bytes]));
+        let (mut link, mut bare) = (Vec::new(), Vec::new());
+        let other = Rank(1 - world.rank().0);
+        for _ in 0..9 {
+            let ours = (0..6).map(|_| half_trip(&mut world, &payload, &mut landing));
+            let ours: Vec<f64> = ours.collect();
+            let theirs = world.ping_pong(other, bytes, 6);
+            // The first ones of a batch build connections, touch pages and fill caches.
+            link.extend(&ours[2..]);
+            bare.extend(&theirs[2..]);
+        }
+        let median = |times: &mut Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2] * 1e6
+        };
+        let (link, bare) = (median(&mut link), median(&mut bare));
+        if world.rank() == Rank(0) {
+            let share = bare / link;
+            println!("ping-pong {bytes} B: link {link:.1} us, bare {bare:.1} us, {share:.2}");
+        }
+    }
+    world.close();
+}
+
+#[test]
+fn a_long_message_takes_about_as_long_as_in_bare_mpi() {
+    for (transport, flags) in [("shared memory", &[][..]), ("tcp", &TCP)] {
+        let Some(mpirun) = Mpirun::new(2) else {
+            return;
+        };
+        let job = case(mpirun.flags(flags), "ping-pong");
+        job.expect_code(0, transport);
+        let lines = job
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once("ping-pong "));
+        let mut share = 0.0;
+        for (_, line) in lines {
+            println!("{transport}: {line}");
+            share = line
+                .rsplit(' ')
+                .next()
+                .expect("a share")
+                .parse()
+                .expect("a number");
+        }
+        // Far below what is measured on a quiet machine: a copy or a delay too many is seen.
+        assert!(share > 0.4, "{transport}: {}", job.stdout);
+    }
+}
+
+/// Rank 0 prints how many cores every rank's mask has, and how many threads of all ranks share
+/// rank 0's.
+fn mask(world: World) {
+    let mask = current_mask().expect("a mask");
+    let line = format!("{}/{}/{mask}", world.host(), mask.count());
+    let mut mail = Mailbox::new(world);
+    let lines = gather_bytes::<_, CollectiveError>(&mut mail, line.into_bytes(), 1000, &mut nap);
+    let lines = lines.expect("a gathering");
+    let text = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();
+    let ranks: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let line = text(line);
+            let (host, rest) = line.split_once('/').expect("a host");
+            let (_, mask) = rest.split_once('/').expect("a count");
+            (host.to_owned(), Mask::parse(mask).expect("a list"), 1)
+        })
+        .collect();
+    if !ranks.is_empty() {
+        let counts: Vec<_> = ranks.iter().map(|rank| rank.1.count()).collect();
+        let sharing = Place::among(&ranks, 0).total;
+        println!("masks {counts:?} sharing {sharing}");
+    }
+    let (launcher, rank, size) = Launcher::detect(|name| std::env::var(name).ok());
+    let own = (mail.rank().index(), mail.size());
+    assert_eq!((launcher, (rank, size)), (Launcher::OpenMpi, own));
+    mail.close();
+}
+
+#[test]
+fn the_launchers_mask_is_seen_as_it_is() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cases = [
+        (1, "core", "masks [1] sharing 1".to_owned()),
+        (2, "none", format!("masks [{cores}, {cores}] sharing 2")),
+    ];
+    for (ranks, bind, wanted) in cases {
+        let Some(mpirun) = Mpirun::new(ranks) else {
+            return;
+        };
+        let job = case(mpirun.flags(&["--bind-to", bind]), "mask");
+        job.expect_code(0, bind);
+        assert!(job.stdout.contains(&wanted), "{wanted}: {job}");
+    }
+}

@@ -13,9 +13,12 @@ use thiserror::Error;
 use crate::ids::Rank;
 
 pub mod collective;
+mod mailbox;
 pub mod threads;
 #[cfg(feature = "mpi")]
 pub mod world;
+
+pub use mailbox::Mailbox;
 
 /// Messages of different channels never meet, whatever their tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +79,7 @@ pub enum Event {
 /// Why a link is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LinkError {
-    /// A message has another length than was planned; nothing was written.
+    /// A message has another length than was planned. Its landing is not handed out.
     #[error("message from rank {from} (tag {tag}) has {found} bytes, the plan says {expected}")]
     Length {
         /// Sender.
@@ -88,11 +91,25 @@ pub enum LinkError {
         /// Bytes that the landing has.
         expected: u64,
     },
+    /// Another rank gives no sign of life.
+    #[error("rank {rank} has been silent for {}.{:01} s", silence.as_secs(), silence.subsec_millis() / 100)]
+    Silent {
+        /// Which.
+        rank: Rank,
+        /// For how long.
+        silence: std::time::Duration,
+    },
     /// Another rank ended the job (ranks as threads only; MPI ends the process).
     #[error("rank {by} ended the job")]
     Aborted {
         /// Which.
         by: Rank,
+    },
+    /// The transport itself failed (MPI only).
+    #[error("{detail}")]
+    Transport {
+        /// What was tried, with which rank, and the transport's own words.
+        detail: String,
     },
 }
 
@@ -174,5 +191,48 @@ impl Landing for Vec<u8> {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
+    }
+}
+
+impl<T: Link + ?Sized> Link for &mut T {
+    fn rank(&self) -> Rank {
+        (**self).rank()
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
+
+    fn send(
+        &mut self,
+        channel: Channel,
+        to: Rank,
+        tag: u32,
+        header: Header,
+        payload: Option<Arc<dyn Payload>>,
+    ) -> SendId {
+        (**self).send(channel, to, tag, header, payload)
+    }
+
+    fn receive(
+        &mut self,
+        channel: Channel,
+        from: Rank,
+        tag: u32,
+        landing: Box<dyn Landing>,
+    ) -> ReceiveId {
+        (**self).receive(channel, from, tag, landing)
+    }
+
+    fn poll(&mut self) -> Result<Option<Event>, LinkError> {
+        (**self).poll()
+    }
+
+    fn abort(&mut self, code: i32) {
+        (**self).abort(code);
+    }
+
+    fn close(&mut self) {
+        (**self).close();
     }
 }

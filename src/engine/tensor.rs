@@ -1,6 +1,7 @@
 //! An activation in memory, in the engine's own container so that nothing is copied at its door.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tract_onnx::prelude as tract;
 
@@ -9,7 +10,9 @@ use crate::graph::{Dtype, Value};
 /// A row-major tensor. Sending reads its bytes in place, receiving writes them in place, and
 /// running a sub-model takes it as it is.
 pub struct Tensor {
-    inner: tract::Tensor,
+    // Shared with the engine while it runs, and with another tensor where a sub-model passes its
+    // input on or puts out a constant: writing then copies first.
+    inner: Arc<tract::Tensor>,
     dtype: Dtype,
 }
 
@@ -33,7 +36,10 @@ impl Tensor {
     /// Where memory for it cannot be had.
     pub fn zeros(dtype: Dtype, shape: &[usize]) -> Self {
         let inner = tract::Tensor::zero_dt(datum_type(dtype), shape).expect("memory for a tensor");
-        Self { inner, dtype }
+        Self {
+            inner: Arc::new(inner),
+            dtype,
+        }
     }
 
     /// A tensor with a value's elements (a copy).
@@ -56,7 +62,7 @@ impl Tensor {
     }
 
     /// Takes an engine's tensor; none where its type is none of ours.
-    pub(super) fn from_tract(inner: tract::Tensor) -> Option<Self> {
+    pub(super) fn from_tract(inner: Arc<tract::Tensor>) -> Option<Self> {
         let row = TYPES.iter().find(|row| row.1 == inner.datum_type())?;
         Some(Self {
             dtype: row.0,
@@ -64,9 +70,9 @@ impl Tensor {
         })
     }
 
-    /// The engine's view.
-    pub(super) fn as_tract(&self) -> &tract::Tensor {
-        &self.inner
+    /// The engine's own tensor, shared.
+    pub(super) fn share(&self) -> Arc<tract::Tensor> {
+        self.inner.clone()
     }
 
     /// Element type.
@@ -84,9 +90,9 @@ impl Tensor {
         self.inner.as_bytes()
     }
 
-    /// The elements, to be written.
+    /// The elements, to be written. Copies them first where another tensor shares them.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.inner.as_bytes_mut()
+        Arc::make_mut(&mut self.inner).as_bytes_mut()
     }
 }
 
@@ -96,7 +102,8 @@ impl fmt::Debug for Tensor {
     }
 }
 
-fn datum_type(dtype: Dtype) -> tract::DatumType {
+/// The engine's name of a type.
+pub(super) fn datum_type(dtype: Dtype) -> tract::DatumType {
     TYPES
         .iter()
         .find(|row| row.0 == dtype)

@@ -6,6 +6,7 @@ use crate::geometry::Region;
 use crate::graph::Value;
 use crate::ids::WeightId;
 
+pub mod builder;
 pub mod cut;
 pub mod folder;
 pub mod onnx;

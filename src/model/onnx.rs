@@ -132,7 +132,7 @@ pub fn attribute(name: &str, value: &Attribute) -> pb::AttributeProto {
 
 /// A protobuf attribute as plain values.
 pub fn attribute_value(proto: &pb::AttributeProto) -> Attribute {
-    match AttributeType::from_i32(proto.r#type) {
+    match AttributeType::try_from(proto.r#type).ok() {
         Some(AttributeType::Int) => Attribute::Int(proto.i),
         Some(AttributeType::Ints) => Attribute::Ints(proto.ints.clone()),
         Some(AttributeType::Float) => Attribute::Float(proto.f.to_bits()),

@@ -5,6 +5,15 @@
 pub mod autodice;
 pub mod yaml;
 
+mod at;
+mod mapping;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,15 +21,38 @@ use thiserror::Error;
 
 /// A spec that cannot be used: one line with the place in the document.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{file}: {path}: {message}")]
 pub struct SpecError {
     /// The file as the user named it.
     pub file: String,
-    /// Where in the document, e.g. `stages[0].ranks`.
+    /// Where in the document, e.g. `stages[0].ranks`; empty for the whole of it.
     pub path: String,
     /// What was found and what would be right.
     pub message: String,
 }
+
+impl fmt::Display for SpecError {
+    /// `specs/a.yaml: stages[0].ranks: no rank, expected a list of ranks, e.g. [0, 1]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            path,
+            message,
+        } = self;
+        match path.as_str() {
+            "" => write!(f, "{file}: {message}"),
+            _ => write!(f, "{file}: {path}: {message}"),
+        }
+    }
+}
+
+/// Names that `engine:` takes.
+pub const ENGINES: [&str; 1] = ["tract"];
+
+/// Names that `wire:` takes.
+pub const WIRES: [&str; 1] = ["f32"];
+
+/// Names that `split: {by: …}` takes.
+pub const SPLITS: [&str; 5] = ["rows", "grid", "tiles", "channels", "frames"];
 
 /// A whole spec file.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +80,8 @@ pub struct InputSpec {
     pub frames: FramesSpec,
     /// `image:` how an image becomes a tensor.
     pub image: ImageSpec,
+    /// `truth:` a CSV file with the columns `file` and `label`, for the accuracy.
+    pub truth: Option<PathBuf>,
 }
 
 /// `frames:`.

@@ -6,6 +6,7 @@ mod cut;
 mod frames;
 mod geometry;
 mod golden;
+mod hand_plans;
 mod plan;
 mod read;
 mod refusals;

@@ -1,1 +1,137 @@
-//! Reading a model file: a graph, and where its weights lie.
+//! Reading an ONNX file into a `Graph` and a place to fetch its weights from.
+//!
+//! The file is walked without decoding the tensors' data, so that a model of any size costs
+//! little memory; every node then passes tract once, which gives the shapes, and constant nodes
+//! are folded. A file is never trusted: what is wrong with it comes back as one line.
+
+mod attributes;
+mod build;
+mod classify;
+mod fold;
+mod infer;
+mod inputs;
+mod lower;
+mod order;
+mod scan;
+mod store;
+mod tensor;
+mod upgrade;
+mod walk;
+mod windows;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{anyhow, ensure, Context, Result};
+
+use self::store::{Constant, DataFile};
+use super::Weights;
+use crate::geometry::Region;
+use crate::graph::{Graph, Value};
+use crate::ids::WeightId;
+
+/// Constants of at most this many bytes are held in memory, and tract may see their elements.
+const INLINE_BYTES: usize = 64 << 10;
+/// An activation may have this many bytes.
+const MAX_ACTIVATION_BYTES: usize = 16 << 30;
+/// Opsets whose operators are read.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+
+/// A model file after reading: its graph, and its weights where they lie.
+#[derive(Debug)]
+pub struct Source {
+    /// The model.
+    pub graph: Graph,
+    file: Arc<DataFile>,
+    path: PathBuf,
+    /// For each of the graph's weights.
+    constants: Vec<Constant>,
+}
+
+/// Reads the model at `path`. `shapes` gives lengths to symbolic dimensions by name; one that
+/// stands for the batch is 1 without being given.
+///
+/// # Errors
+/// One line that names the file and, where there is one, the node and its operator: a file that
+/// is no ONNX model, is damaged or hostile, or has what is not supported; a dimension without a
+/// length.
+pub fn read(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
+    read_source(path, shapes).map_err(|e| {
+        let text = one_line(&format!("{e:#}"));
+        let path = path.display().to_string();
+        match text.starts_with(&path) {
+            true => anyhow!("{text}"),
+            false => anyhow!("{path}: {text}"),
+        }
+    })
+}
+
+fn read_source(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
+    let file = DataFile::open(path)?;
+    let mut skeleton = scan::scan(tensor::Files::new(&file))?;
+    ensure!(
+        OPSETS.contains(&skeleton.opset),
+        "opset {} of ONNX, supported are {} to {}",
+        skeleton.opset,
+        OPSETS.start(),
+        OPSETS.end()
+    );
+    upgrade::upgrade(&mut skeleton)?;
+    let inputs = inputs::inputs(&skeleton, shapes)?;
+    let draft = walk::walk(&skeleton, &inputs)?;
+    let name = match &skeleton.name[..] {
+        "" => path.file_stem().unwrap_or_default().to_string_lossy(),
+        name => name.into(),
+    };
+    let (graph, constants) = build::build(&name, draft)?;
+    Ok(Source {
+        graph,
+        file,
+        path: path.to_path_buf(),
+        constants,
+    })
+}
+
+/// A hostile name must not break the line or fill the screen.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 600;
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let words: Vec<String> = text
+        .split_whitespace()
+        .map(|word| word.chars().map(clean).collect())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{} …", &line[..cut]),
+        None => line,
+    }
+}
+
+impl Source {
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// BLAKE3 of the model's file (external data aside: its weights have hashes of their own).
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn file_hash(&self) -> Result<[u8; 32]> {
+        self.file.hash()
+    }
+}
+
+impl Weights for Source {
+    fn slice(&self, weight: WeightId, region: &Region) -> Result<Value> {
+        let constant = self.constants.get(weight.index()).with_context(|| {
+            let path = self.path.display();
+            format!("{path}: weight {weight} of {}", self.constants.len())
+        })?;
+        constant.slice(region).with_context(|| {
+            let name = &self.graph.weight(weight).name;
+            format!("{}: weight {name}", self.path.display())
+        })
+    }
+}

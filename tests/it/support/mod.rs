@@ -1,6 +1,8 @@
-//! What several rooms' tests share.
+//! What several test modules share.
 
+pub mod equality;
 pub mod graph_builder;
 pub mod hand_plans;
+pub mod harness;
 pub mod interpreter;
 pub mod random_graph;

@@ -1,0 +1,310 @@
+//! Bringing every rank the weights of its own pieces, and no others.
+//!
+//! Rank 0 reads slices from the model's file and sends them in chunks, each rank's in the order
+//! in which it loads its pieces; both sides work the order out from the plan. A rank holds the
+//! slices of one piece (and of the next one, while that arrives) until the engine has packed
+//! them.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::frame::Program;
+use super::idle::Idle;
+use crate::comm::Mailbox;
+use crate::comm::{Channel, Header, Link, ReceiveId, SendId};
+use crate::geometry::{Interval, Region};
+use crate::graph::{Dtype, Value};
+use crate::ids::{PieceId, Rank, WeightId};
+use crate::model::Weights;
+use crate::plan::piece_work;
+
+/// Most bytes of one message; a row that is longer still travels in one.
+const CHUNK: usize = 4 << 20;
+/// Messages that one rank has under way.
+const AHEAD: usize = 4;
+const TAG: u32 = 100;
+const WEIGHTS: u32 = 4;
+
+/// A slice that a piece needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// For which piece of the rank.
+    pub piece: PieceId,
+    /// Of which weight.
+    pub weight: WeightId,
+    /// Which box of it.
+    pub region: Region,
+}
+
+/// The slices of one rank, in the order in which it loads them.
+pub fn slices(program: &Program, rank: Rank) -> Vec<Slice> {
+    let pieces = &program.plan.ranks[rank.index()].pieces;
+    let mut out = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let work = piece_work(&program.graph, &program.plan, rank, piece);
+        let work = work.expect("check has accepted the plan");
+        let piece = PieceId::new(index);
+        let own = work.weights.into_iter();
+        out.extend(own.map(|(_, _, weight, region)| Slice {
+            piece,
+            weight,
+            region,
+        }));
+    }
+    out
+}
+
+/// A slice as messages: boxes that lie behind each other in the slice's own bytes.
+fn chunks(region: &Region, item: usize) -> Vec<Region> {
+    let Some(axis) = region.0.iter().position(|axis| axis.len() > 1) else {
+        return vec![region.clone()];
+    };
+    let whole = region.0[axis];
+    let row = region.volume() / whole.len() * item;
+    let rows = (CHUNK / row.max(1)).max(1);
+    let starts = (whole.start..whole.end).step_by(rows);
+    let end = |start: usize| (start + rows).min(whole.end);
+    starts
+        .map(|start| region.with_axis(axis, Interval::new(start, end(start))))
+        .collect()
+}
+
+/// Rank 0's side: reads on a thread of its own, sends from the main thread.
+pub struct Sender {
+    chunks: Receiver<anyhow::Result<(Rank, Value)>>,
+    under_way: Vec<SendId>,
+    ended: bool,
+}
+
+impl Sender {
+    /// Starts to read for every rank but 0, the ranks in turn.
+    pub fn start(program: Arc<Program>, weights: Arc<dyn Weights + Send + Sync>) -> Self {
+        let (to_main, chunks) = sync_channel(2);
+        let main = std::thread::current();
+        std::thread::spawn(move || {
+            let mut queues: Vec<_> = (1..program.plan.ranks.len())
+                .map(Rank::new)
+                .map(|rank| (rank, outgoing(&program, rank)))
+                .collect();
+            while queues.iter().any(|(_, queue)| !queue.is_empty()) {
+                for (rank, queue) in &mut queues {
+                    let Some((weight, region)) = queue.pop_front() else {
+                        continue;
+                    };
+                    let value = weights.slice(weight, &region).map(|value| (*rank, value));
+                    if to_main.send(value).is_err() {
+                        return;
+                    }
+                    main.unpark();
+                }
+            }
+        });
+        Self {
+            chunks,
+            under_way: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Sends what has been read; whether everything is out.
+    ///
+    /// # Errors
+    /// `Failure` where the model's file cannot be read any more.
+    pub fn step<L: Link>(&mut self, mailbox: &mut Mailbox<L>) -> Result<bool, Failure> {
+        self.under_way.retain(|&id| !mailbox.is_sent(id));
+        while !self.ended && self.under_way.len() < AHEAD * mailbox.size() {
+            match self.chunks.try_recv() {
+                Ok(chunk) => {
+                    let (rank, value) = chunk.map_err(|error| Failure::input(&error))?;
+                    let header = Header {
+                        kind: WEIGHTS,
+                        ..Header::default()
+                    };
+                    let payload = Some(Arc::new(value.bytes) as _);
+                    let id = mailbox.send(Channel::Deploy, rank, TAG, header, payload);
+                    self.under_way.push(id);
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.ended = true,
+            }
+        }
+        Ok(self.ended && self.under_way.is_empty())
+    }
+}
+
+fn outgoing(program: &Program, rank: Rank) -> VecDeque<(WeightId, Region)> {
+    let slices = slices(program, rank).into_iter();
+    let each = slices.flat_map(|slice| {
+        let item = program.graph.weight(slice.weight).dtype.size();
+        chunks(&slice.region, item)
+            .into_iter()
+            .map(move |chunk| (slice.weight, chunk))
+    });
+    each.collect()
+}
+
+/// Another rank's side: receives on the main thread, hands whole slices to the loader.
+pub struct Taker {
+    slices: VecDeque<Slice>,
+    /// Chunks of the slices that no receive is posted for yet: bytes of each.
+    unposted: VecDeque<usize>,
+    posted: VecDeque<ReceiveId>,
+    filling: Option<(Dtype, Vec<u8>, usize)>,
+    full: Option<Value>,
+    to_loader: SyncSender<Value>,
+    program: Arc<Program>,
+}
+
+impl Taker {
+    /// A taker for this rank, and where the loader gets its slices from, in order.
+    pub fn start(program: Arc<Program>) -> (Self, Receiver<Value>) {
+        let slices: VecDeque<_> = slices(&program, program.rank).into();
+        let unposted = slices
+            .iter()
+            .flat_map(|slice| {
+                let item = program.graph.weight(slice.weight).dtype.size();
+                let boxes = chunks(&slice.region, item).into_iter();
+                boxes.map(move |chunk| chunk.volume() * item)
+            })
+            .collect();
+        let (to_loader, from_main) = sync_channel(1);
+        let (posted, filling, full) = (VecDeque::new(), None, None);
+        (
+            Self {
+                slices,
+                unposted,
+                posted,
+                filling,
+                full,
+                to_loader,
+                program,
+            },
+            from_main,
+        )
+    }
+
+    /// Takes in what has arrived; whether every slice is with the loader.
+    ///
+    /// # Errors
+    /// None of its own; the signature is that of `Sender::step`.
+    pub fn step<L: Link>(&mut self, mailbox: &mut Mailbox<L>) -> Result<bool, Failure> {
+        loop {
+            if let Some(value) = self.full.take() {
+                match self.to_loader.try_send(value) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(value)) => {
+                        self.full = Some(value);
+                        return Ok(false);
+                    }
+                    // The loader has failed and says so in its verdict; rank 0 sends on.
+                    Err(TrySendError::Disconnected(_)) => {}
+                }
+            }
+            self.begin_slice();
+            if self.filling.is_none() {
+                return Ok(true);
+            }
+            while self.posted.len() < AHEAD {
+                let Some(bytes) = self.unposted.pop_front() else {
+                    break;
+                };
+                let landing = Box::new(vec![0u8; bytes]);
+                let id = mailbox.receive(Channel::Deploy, Rank(0), TAG, landing);
+                self.posted.push_back(id);
+            }
+            let arrived = self
+                .posted
+                .front()
+                .and_then(|&id| mailbox.take_received(id));
+            let Some((_, mut landing)) = arrived else {
+                if self.is_full() {
+                    self.finish_slice();
+                    continue;
+                }
+                return Ok(false);
+            };
+            self.posted.pop_front();
+            if let Some((_, bytes, filled)) = &mut self.filling {
+                let chunk = landing.bytes_mut();
+                bytes[*filled..*filled + chunk.len()].copy_from_slice(chunk);
+                *filled += chunk.len();
+            }
+            if self.is_full() {
+                self.finish_slice();
+            }
+        }
+    }
+
+    fn begin_slice(&mut self) {
+        if self.filling.is_none() {
+            self.filling = self.slices.front().map(|slice| {
+                let dtype = self.program.graph.weight(slice.weight).dtype;
+                (dtype, vec![0; slice.region.volume() * dtype.size()], 0)
+            });
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.filling
+            .as_ref()
+            .is_some_and(|(_, bytes, filled)| *filled == bytes.len())
+    }
+
+    fn finish_slice(&mut self) {
+        let (Some(slice), Some((dtype, bytes, _))) = (self.slices.pop_front(), self.filling.take())
+        else {
+            return;
+        };
+        self.full = Some(Value {
+            dtype,
+            shape: slice.region.shape(),
+            bytes,
+        });
+    }
+}
+
+/// Polls and idles until `done` says so.
+///
+/// # Errors
+/// `Failure` of the link or of `done`.
+pub fn until<L: Link>(
+    mailbox: &mut Mailbox<L>,
+    mut done: impl FnMut(&mut Mailbox<L>) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut idle = Idle::new(false);
+    loop {
+        let events = mailbox.poll_all()?;
+        if done(mailbox)? {
+            return Ok(());
+        }
+        match events {
+            0 => idle.wait(false),
+            _ => idle.reset(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_lie_behind_each_other_and_cover_the_slice() {
+        let region = Region(vec![
+            Interval::new(2, 3),
+            Interval::new(5, 905),
+            Interval::new(0, 4096),
+        ]);
+        let parts = chunks(&region, 4);
+        assert!(parts.len() > 3);
+        assert_eq!(
+            parts.iter().map(Region::volume).sum::<usize>(),
+            region.volume()
+        );
+        assert!(parts.windows(2).all(|w| w[0].0[1].end == w[1].0[1].start));
+        let scalar = Region(vec![]);
+        assert_eq!(chunks(&scalar, 4), [scalar]);
+    }
+}

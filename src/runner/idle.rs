@@ -1,0 +1,66 @@
+//! How the main thread waits: briefly hot, then asleep for longer and longer.
+//!
+//! MPI over TCP makes progress only while somebody calls it, so that the main thread looks at
+//! its messages again and again. While a Run is in progress it must not take the core away from
+//! it; while nothing is in progress a short wait should cost microseconds and a long one no
+//! power. BENCHMARKS.md has the measurements behind the constants.
+
+use std::time::{Duration, Instant};
+
+/// Looking without sleeping, where no Run is in progress.
+const SPIN: Duration = Duration::from_micros(100);
+/// Between two looks in a wait that has just begun.
+const SHORTEST: Duration = Duration::from_micros(20);
+/// A sleep is this fraction of the wait so far.
+const FRACTION: u32 = 16;
+/// Between two looks in a wait of seconds.
+const LONGEST: Duration = Duration::from_millis(2);
+/// Between two looks while a Run is in progress and messages are under way.
+const BESIDE_RUN: Duration = Duration::from_micros(200);
+/// Between two looks where there is no other rank.
+const ALONE: Duration = Duration::from_millis(20);
+
+/// One wait, from the last thing that happened.
+pub struct Idle {
+    since: Instant,
+    alone: bool,
+}
+
+impl Idle {
+    /// A wait that begins; `alone` where no message can come.
+    pub fn new(alone: bool) -> Self {
+        Self {
+            since: Instant::now(),
+            alone,
+        }
+    }
+
+    /// Something happened: the next wait begins.
+    pub fn reset(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Lets some time pass. Another thread's `unpark` ends it early.
+    pub fn wait(&self, running: bool) {
+        let waited = self.since.elapsed();
+        let pause = match (self.alone, running) {
+            (true, _) => ALONE,
+            (false, true) => BESIDE_RUN,
+            (false, false) if waited < SPIN => {
+                std::thread::yield_now();
+                return;
+            }
+            (false, false) => (waited / FRACTION).clamp(SHORTEST, LONGEST),
+        };
+        std::thread::park_timeout(pause);
+    }
+}
+
+/// Asks the kernel not to stretch this thread's sleeps (50 µs by default). Only Linux has it;
+/// without it short waits take a little longer.
+pub fn sharpen_sleeps() {
+    let written = std::fs::write("/proc/self/timerslack_ns", "1000");
+    if let Err(error) = written {
+        log::debug!("timer slack stays as it is: {error}");
+    }
+}

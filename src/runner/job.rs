@@ -1,0 +1,150 @@
+//! A whole job on one rank, from the command line to the exit code: set up, run, report.
+//!
+//! Until the first frame every rank keeps its verdict to itself and all agree on the lowest
+//! failing one; from then on a failure ends the job at once. The two doors never mix.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use super::account::{finish, Finished};
+use super::failure::Failure;
+use super::lead::{prepare, Lead};
+use super::load::{load, Origin};
+use super::pulse::{Guard, Pulse};
+use super::roles::Roles;
+use super::seat::take_seat;
+use super::setup::{agree_on_plan, aside, cast, share, verdict};
+use crate::comm::collective::CollectiveError;
+use crate::comm::{Link, LinkError};
+use crate::ids::Rank;
+
+/// The silence that counts as failure until the spec says another.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// What the user asked `autodice-run` for. Every process has it from its own command line; only
+/// rank 0 acts on the paths, and the others on the spec's folder where there is a split there.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The spec's file.
+    pub spec: PathBuf,
+    /// Overrides the spec's `input.frames`.
+    pub input: Option<PathBuf>,
+    /// Where outputs are written.
+    pub output: Option<PathBuf>,
+    /// Lengths of symbolic dimensions, before those of the spec.
+    pub shapes: Vec<(String, usize)>,
+    /// Most frames to run.
+    pub frames: Option<u64>,
+    /// Frames before the first that counts.
+    pub warmup: u64,
+    /// Compare every output with the uncut model's.
+    pub verify: bool,
+    /// No progress.
+    pub quiet: bool,
+}
+
+/// Where a rank is, and how it is told to stop.
+pub struct Place<'a> {
+    /// Name of the machine.
+    pub host: String,
+    /// The MPI library, for the report.
+    pub library: String,
+    /// Set when the process was told to stop (SIGTERM, SIGINT).
+    pub interrupt: &'a AtomicBool,
+}
+
+impl Place<'_> {
+    /// Prints why a rank gives up, on one line.
+    pub fn say(&self, rank: Rank, failure: &Failure) {
+        if !failure.silent {
+            eprintln!("rank {rank}@{}: {failure}", self.host);
+        }
+    }
+}
+
+/// How a rank's part of a job ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All ranks know it and leave with this code; the link is to be closed.
+    Agreed(i32),
+    /// This rank ends the job: it prints the line and aborts.
+    Abort(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Abort(failure)
+    }
+}
+
+impl From<CollectiveError> for End {
+    fn from(error: CollectiveError) -> Self {
+        match error {
+            CollectiveError::Link(error) => error.into(),
+            other => Failure::running(other.to_string()).into(),
+        }
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+/// Runs the whole job on this rank.
+///
+/// Returns the report on rank 0 and nothing elsewhere, once all ranks have agreed on the exit
+/// code and the link can be closed.
+///
+/// # Errors
+/// `End`: how to leave.
+pub fn run_job(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    request: &Request,
+) -> Result<Option<Finished>, End> {
+    let started = Instant::now();
+    let mut pulse = Pulse::new(link, WATCHDOG);
+    let name = format!("rank {}@{}", pulse.rank(), place.host);
+    let mut lead = read_files(&mut pulse, place, request)?;
+    let bundle = lead.as_mut().map(Lead::take_bundle).unwrap_or_default();
+    let ready = share(&mut pulse, place, bundle)?;
+    pulse.set_watchdog(ready.spec.run.watchdog);
+    let guard = Guard::start(pulse.ticks(), ready.spec.run.watchdog, name);
+    let (cast_as, seats) = cast(&mut pulse, place, &ready.spec)?;
+    let finished = {
+        let mut link = Roles::new(&mut pulse, &cast_as);
+        let program = agree_on_plan(&mut link, place, &ready)?;
+        let seat = take_seat(&mut link, place, &ready.spec, &seats)?;
+        let origin = match (&lead, ready.from_folder) {
+            (_, true) => Origin::Folder(super::lead::folder_of(&request.spec)),
+            (Some(lead), _) => Origin::Model(lead.weights()?),
+            (None, _) => Origin::Messages,
+        };
+        let pieces = load(&mut link, place, &program, origin, seat.engine(), seat.binder())?;
+        let setup = started.elapsed();
+        let ran = super::lead::run(&mut link, place, &program, &seat, pieces, lead, request)?;
+        finish(&mut link, place, &program, &seat, (ran, setup), (&seats, request))?
+    };
+    pulse.stop_watching();
+    drop(guard);
+    Ok(finished)
+}
+
+/// Rank 0 reads spec, model and inputs; all agree on whether that worked.
+fn read_files(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    request: &Request,
+) -> Result<Option<Lead>, End> {
+    let own = match link.rank() {
+        Rank(0) => {
+            let request = request.clone();
+            aside(link, move || prepare(&request))?.map(Some)
+        }
+        _ => Ok(None),
+    };
+    verdict(link, place, own)
+}

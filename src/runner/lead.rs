@@ -1,0 +1,222 @@
+//! What only rank 0 does: reading the user's files, feeding frames, taking outputs.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::Arc;
+
+use super::collect::{self, Collected};
+use super::drive::Driven;
+use super::failure::{Failure, WRONG_INPUT};
+use super::feed::{self, Feeding};
+use super::frame::Program;
+use super::head::Head;
+use super::job::{End, Place, Request};
+use super::load::Pieces;
+use super::run_loop::run_loop;
+use super::seat::Seat;
+use super::setup::Bundle;
+use super::trace::Trace;
+use crate::comm::Link;
+use crate::engine::tract::load_file;
+use crate::frames::{InputShape, Labels, Source, Truth};
+use crate::graph::Graph;
+use crate::model::folder::Folder;
+use crate::model::read::{self, read};
+use crate::model::Weights;
+use crate::spec::{yaml, FramesSpec, InputSpec, Spec};
+
+/// Rank 0's files, read and checked.
+pub struct Lead {
+    bundle: Vec<u8>,
+    spec: Spec,
+    graph: Graph,
+    model: Option<Arc<read::Source>>,
+    /// The model's file; there is none beside a split folder on boards.
+    model_path: PathBuf,
+    frames: Source,
+    labels: Option<Labels>,
+    truth: Option<Truth>,
+}
+
+/// Reads the spec, the model and the inputs.
+///
+/// # Errors
+/// `Failure` of the user's: one line with the file and the place.
+pub fn prepare(request: &Request) -> Result<Lead, Failure> {
+    let wrong = |error: anyhow::Error| Failure::input(&error);
+    let (spec_file, spec_text, spec) = read_spec(&request.spec)?;
+    let base = folder_of(&request.spec);
+    let model_path = base.join(&spec.model);
+    let from_folder = base.join("rank-0").join("rank.json").is_file();
+    let (graph, model) = match from_folder {
+        true => {
+            let folder = Folder::open(&base, crate::ids::Rank(0)).map_err(wrong)?;
+            (folder.graph().clone(), None)
+        }
+        false => {
+            let shapes: Vec<_> = request.shapes.iter().chain(&spec.shapes).cloned().collect();
+            let source = read(&model_path, &shapes).map_err(wrong)?;
+            (source.graph.clone(), Some(Arc::new(source)))
+        }
+    };
+    let input = input_of(request, &spec, &spec_file)?;
+    let here = PathBuf::from(".");
+    let from = if request.input.is_some() { &here } else { &base };
+    let frames = Source::open(&input, from, &shapes_of(&graph, &graph.inputs)).map_err(wrong)?;
+    let labels = spec.labels.as_ref().map(|path| Labels::read(&base.join(path)));
+    let labels = labels.transpose().map_err(wrong)?;
+    let truth = match (&input.truth, request.input.is_some()) {
+        (Some(path), false) => Some(Truth::read(&base.join(path), labels.as_ref()).map_err(wrong)?),
+        _ => None,
+    };
+    let bundle = Bundle { spec_file, spec_text, graph: graph.clone(), from_folder }.encode();
+    Ok(Lead { bundle, spec, graph, model, model_path, frames, labels, truth })
+}
+
+/// A spec file: its shown name, its text, and what it says.
+///
+/// # Errors
+/// `Failure` of the user's: one line with the file and the place.
+pub fn read_spec(path: &Path) -> Result<(String, String, Spec), Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(WRONG_INPUT, format!("{shown}: {error}")))?;
+    let spec = yaml::parse(&shown, &text)
+        .map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
+    Ok((shown, text, spec))
+}
+
+/// The folder that a file lies in.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Names, types and shapes of activations.
+pub fn shapes_of(graph: &Graph, ids: &[crate::ids::ActivationId]) -> Vec<InputShape> {
+    let shape = |&id: &crate::ids::ActivationId| {
+        let activation = graph.activation(id);
+        InputShape {
+            name: activation.name.clone(),
+            dtype: activation.dtype,
+            shape: activation.shape.clone(),
+        }
+    };
+    ids.iter().map(shape).collect()
+}
+
+/// The spec's input, with `--input` and `--frames` on top.
+fn input_of(request: &Request, spec: &Spec, file: &str) -> Result<InputSpec, Failure> {
+    let mut input = match (&request.input, &spec.input) {
+        (Some(path), given) => InputSpec {
+            frames: FramesSpec::Path(path.clone()),
+            image: given.as_ref().map(|input| input.image.clone()).unwrap_or_default(),
+            truth: None,
+        },
+        (None, Some(given)) => given.clone(),
+        (None, None) => {
+            let line = format!("{file}: input: missing, and no --input was given");
+            return Err(Failure::new(WRONG_INPUT, line));
+        }
+    };
+    if let (FramesSpec::Synthetic { count, .. }, Some(frames)) = (&mut input.frames, request.frames) {
+        *count = frames;
+    }
+    Ok(input)
+}
+
+impl Lead {
+    /// The bundle for the other ranks, once.
+    pub fn take_bundle(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bundle)
+    }
+
+    /// Where the weights are.
+    ///
+    /// # Errors
+    /// A defect where the job runs from folders.
+    pub fn weights(&self) -> Result<Arc<dyn Weights + Send + Sync>, Failure> {
+        match &self.model {
+            Some(model) => Ok(Arc::clone(model) as _),
+            None => Err(Failure::new(super::failure::DEFECT, "no model was read")),
+        }
+    }
+}
+
+/// What the loop and, on rank 0, the outputs came to.
+pub struct Ran {
+    /// The loop's account.
+    pub driven: Driven,
+    /// The outputs' account, on rank 0.
+    pub collected: Option<Collected>,
+}
+
+/// Runs the frames: on rank 0 with the decoding and the collecting thread beside.
+///
+/// # Errors
+/// `End::Abort` with the reason.
+pub fn run(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    program: &Arc<Program>,
+    seat: &Seat,
+    pieces: Pieces,
+    lead: Option<Lead>,
+    request: &Request,
+) -> Result<Ran, End> {
+    let trace = Arc::new(Trace::new(false));
+    let Some(lead) = lead else {
+        let driven =
+            run_loop(link, program, pieces, None, (&trace, place.interrupt), seat.binder())?;
+        return Ok(Ran { driven, collected: None });
+    };
+    let window = program.plan.window;
+    let (to_collector, entries) = channel();
+    let (sink, delivered) = sync_channel(window as usize);
+    let feeding = Feeding {
+        warmup: request.warmup,
+        limit: request.frames.unwrap_or(u64::MAX),
+        ahead: window as usize,
+        keep: request.verify,
+    };
+    let collecting = collecting(&lead, request)?;
+    let outputs = lead.graph.outputs.clone();
+    let fed = feed::start(lead.frames, lead.graph.inputs.clone(), feeding, to_collector);
+    let collector = collect::start(delivered, entries, collecting);
+    let head = Head::new(fed, sink, outputs, window);
+    let driven =
+        run_loop(link, program, pieces, Some(head), (&trace, place.interrupt), seat.binder());
+    match driven {
+        Ok(driven) => {
+            let collected = super::setup::aside(link, move || super::setup::join(collector))??;
+            Ok(Ran { driven, collected: Some(collected) })
+        }
+        Err(failure) if collector.is_finished() => {
+            Err(super::setup::join(collector).err().unwrap_or(failure).into())
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// What becomes of the outputs.
+fn collecting(lead: &Lead, request: &Request) -> Result<collect::Collecting, Failure> {
+    let inputs: Vec<_> = shapes_of(&lead.graph, &lead.graph.inputs)
+        .into_iter()
+        .map(|input| (input.name, input.dtype, input.shape))
+        .collect();
+    let reference = match request.verify {
+        true => Some(load_file(&lead.model_path, &inputs, 1).map_err(|e| Failure::input(&e))?),
+        false => None,
+    };
+    Ok(collect::Collecting {
+        outputs: shapes_of(&lead.graph, &lead.graph.outputs),
+        folder: request.output.clone(),
+        labels: lead.labels.clone(),
+        truth: lead.truth.clone(),
+        reference,
+        quiet: request.quiet,
+        total: Some(lead.frames.count()),
+    })
+}

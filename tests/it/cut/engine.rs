@@ -1,0 +1,160 @@
+//! The tract engine: weights beside the model, tensors shared, faults on one line.
+
+use std::sync::Arc;
+
+use autodice::engine::tract::{load_file, Tract};
+use autodice::engine::{Engine, Tensor};
+use autodice::graph::{Attribute, Dtype, SubModel, Value};
+use autodice::model::onnx;
+use prost::Message;
+use tract_onnx::pb;
+
+const PADS: [(&str, Attribute); 0] = [];
+
+/// A 1×1 convolution that multiplies by 2 and 3, with its kernel outside or inside of the model,
+/// and an identity beside it.
+fn model(external: bool) -> (pb::ModelProto, Value) {
+    let kernel = Value::from_f32(&[2, 1, 1, 1], &[2.0, 3.0]);
+    let initialiser = match external {
+        true => onnx::external_tensor("w", (kernel.dtype, &kernel.shape), "w", (0, 8)),
+        false => onnx::tensor("w", &kernel),
+    };
+    let graph = pb::GraphProto {
+        name: "g".into(),
+        node: vec![
+            onnx::node("Conv", "conv", &["x", "w"], &["y"], &PADS),
+            onnx::node("Identity", "same", &["x"], &["z"], &PADS),
+        ],
+        initializer: vec![initialiser],
+        input: vec![onnx::value_info("x", Dtype::F32, &[1, 1, 1, 2])],
+        output: vec![
+            onnx::value_info("y", Dtype::F32, &[1, 2, 1, 2]),
+            onnx::value_info("z", Dtype::F32, &[1, 1, 1, 2]),
+        ],
+        ..Default::default()
+    };
+    (onnx::model(graph, 13), kernel)
+}
+
+fn sub_model(change: impl FnOnce(&mut pb::ModelProto, &mut Vec<(String, Value)>)) -> SubModel {
+    let (mut proto, kernel) = model(true);
+    let mut weights = vec![("w".to_string(), kernel)];
+    change(&mut proto, &mut weights);
+    SubModel {
+        name: "rank 1 piece 0".into(),
+        onnx: proto.encode_to_vec(),
+        weights,
+    }
+}
+
+fn input() -> Arc<Tensor> {
+    Arc::new(Tensor::from_value(&Value::from_f32(
+        &[1, 1, 1, 2],
+        &[1.0, 5.0],
+    )))
+}
+
+#[test]
+fn weights_come_from_beside_the_model_and_runs_repeat() {
+    for threads in [1, 2] {
+        let engine = Tract::new(threads).unwrap();
+        let mut loaded = engine.load(sub_model(|_, _| ())).unwrap();
+        let input = input();
+        for _ in 0..3 {
+            let outputs = loaded.run(std::slice::from_ref(&input)).unwrap();
+            assert_eq!(outputs[0].to_value().to_f32(), [2.0, 10.0, 3.0, 15.0]);
+            assert_eq!(outputs[1].to_value().to_f32(), [1.0, 5.0]);
+            assert_eq!(outputs[0].shape(), [1, 2, 1, 2]);
+        }
+    }
+}
+
+#[test]
+fn an_input_that_passes_through_is_not_copied_until_it_is_written() {
+    let mut loaded = Tract::new(1).unwrap().load(sub_model(|_, _| ())).unwrap();
+    let input = input();
+    let mut outputs = loaded.run(std::slice::from_ref(&input)).unwrap();
+    let mut same = outputs.remove(1);
+    assert_eq!(same.bytes().as_ptr(), input.bytes().as_ptr());
+    same.bytes_mut().fill(0);
+    assert_eq!(input.to_value().to_f32(), [1.0, 5.0]);
+    assert_eq!(same.to_value().to_f32(), [0.0, 0.0]);
+    // An output that only we hold is written in place: it is received into over and over.
+    let mut own = outputs.remove(0);
+    let before = own.bytes().as_ptr();
+    assert_eq!(own.bytes_mut().as_ptr(), before);
+}
+
+#[test]
+fn faults_are_one_line_that_names_the_sub_model() {
+    let line = |sub_model| {
+        let Err(error) = Tract::new(1).unwrap().load(sub_model) else {
+            panic!("loaded");
+        };
+        let text = format!("{error:#}");
+        assert!(text.starts_with("rank 1 piece 0: "), "{text}");
+        assert!(!text.contains('\n') && text.chars().count() < 450, "{text}");
+        text
+    };
+    let missing = line(sub_model(|_, weights| weights.clear()));
+    assert!(missing.contains("weight w"), "{missing}");
+    let short = line(sub_model(|_, weights| weights[0].1.bytes.truncate(4)));
+    assert!(short.contains("weight w"), "{short}");
+    let other = line(sub_model(|_, weights| {
+        weights[0].1.shape = vec![1, 2, 1, 1]
+    }));
+    assert!(other.contains("weight w"), "{other}");
+    let unknown = line(sub_model(|proto, _| {
+        proto.graph.as_mut().unwrap().node[0].op_type = "Warp".into();
+    }));
+    assert!(
+        unknown.contains("conv") || unknown.contains("Warp"),
+        "{unknown}"
+    );
+    let dangling = line(sub_model(|proto, _| {
+        proto.graph.as_mut().unwrap().node[1].input[0] = "nowhere".into();
+    }));
+    assert!(dangling.contains("nowhere"), "{dangling}");
+    line(sub_model(|proto, _| proto.graph = None));
+    line(SubModel {
+        onnx: vec![0xff; 40],
+        ..sub_model(|_, _| ())
+    });
+    assert!(Tract::new(0).is_err());
+}
+
+#[test]
+fn a_wrong_input_is_an_error_and_the_next_run_is_right() {
+    let mut loaded = Tract::new(1).unwrap().load(sub_model(|_, _| ())).unwrap();
+    let wrong = Arc::new(Tensor::zeros(Dtype::F32, &[1, 1, 2, 2]));
+    let error = loaded.run(&[wrong]).unwrap_err().to_string();
+    assert!(error.starts_with("rank 1 piece 0: "), "{error}");
+    assert!(loaded.run(&[]).is_err());
+    let outputs = loaded.run(&[input()]).unwrap();
+    assert_eq!(outputs[0].to_value().to_f32(), [2.0, 10.0, 3.0, 15.0]);
+}
+
+#[test]
+fn a_file_is_loaded_with_the_shapes_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.onnx");
+    let (mut proto, _) = model(false);
+    // A symbolic width, and an output shape that is wrong.
+    let graph = proto.graph.as_mut().unwrap();
+    graph.input[0] = onnx::value_info("x", Dtype::F32, &[1, 1, 1, 7]);
+    graph.output[0] = onnx::value_info("y", Dtype::F32, &[9, 9]);
+    std::fs::write(&path, proto.encode_to_vec()).unwrap();
+    let shapes = [("x".to_string(), Dtype::F32, vec![1, 1, 1, 2])];
+    let mut loaded = load_file(&path, &shapes, 1).unwrap();
+    let outputs = loaded.run(&[input()]).unwrap();
+    assert_eq!(outputs[0].to_value().to_f32(), [2.0, 10.0, 3.0, 15.0]);
+
+    let name = path.display().to_string();
+    for shapes in [vec![], vec![("q".to_string(), Dtype::F32, vec![1])]] {
+        let Err(error) = load_file(&path, &shapes, 1) else {
+            panic!("loaded");
+        };
+        assert!(error.to_string().starts_with(&name), "{error}");
+    }
+    assert!(load_file(&dir.path().join("none.onnx"), &[], 1).is_err());
+}
