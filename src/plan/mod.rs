@@ -27,7 +27,7 @@ use tally::tally_of;
 pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };
-pub use transfer::{message_tag, MAX_TAG};
+pub use transfer::{message_tag, MAX_TAG, MAX_WINDOW};
 
 use serde::{Deserialize, Serialize};
 

@@ -83,16 +83,17 @@ pub fn channel_pair() -> (Graph, Plan) {
     let chunk = |r: usize| rows(g, Z, 2 * r, 2 * r + 2);
     let sum = b.sum(NodeId(2), (0..3).map(|r| channels(Y, r)).collect());
     let x0 = b.input(X);
+    let xs = ranks.map(|rank| match rank {
+        R0 => x0,
+        _ => {
+            let x = b.whole(rank, X);
+            b.message((R0, x0), (rank, x), g.whole(X));
+            x
+        }
+    });
     let mut partial = Vec::new();
     for (r, rank) in ranks.into_iter().enumerate() {
-        let x = match r {
-            0 => x0,
-            _ => {
-                let x = b.whole(rank, X);
-                b.message((R0, x0), (rank, x), g.whole(X));
-                x
-            }
-        };
+        let x = xs[r];
         let y = b.part(rank, Y, channels(Y, r));
         let front = b.piece(rank, &nodes(&[0, 1]), &[x], &[y]);
         b.run(rank, front);
@@ -192,17 +193,17 @@ pub fn host_zone() -> (Graph, Plan) {
         (R1, 0..5, 0..6, 0..6),
         (R2, 7..12, 6..12, 6..12),
     ];
+    let xs = shares.clone().map(|(rank, _, _, x_rows)| match rank {
+        R0 => x0,
+        _ => {
+            let region = rows(g, X, x_rows.start, x_rows.end);
+            let x = b.part(rank, X, region.clone());
+            b.message((R0, x0), (rank, x), region);
+            x
+        }
+    });
     let mut ys = Vec::new();
-    for (rank, own, y_rows, x_rows) in shares.clone() {
-        let x = match rank {
-            R0 => x0,
-            _ => {
-                let region = rows(g, X, x_rows.start, x_rows.end);
-                let x = b.part(rank, X, region.clone());
-                b.message((R0, x0), (rank, x), region);
-                x
-            }
-        };
+    for ((rank, own, y_rows, _), x) in shares.clone().into_iter().zip(xs) {
         let y = b.part(rank, Y, rows(g, Y, y_rows.start, y_rows.end));
         let made = rows(g, Y, own.start, own.end);
         let front = b.piece_needing(rank, &nodes(&[0, 1]), &[x], vec![(y, made)]);
@@ -239,6 +240,41 @@ pub fn host_zone() -> (Graph, Plan) {
     (graph, plan)
 }
 
+/// Two ranks add up half of the rows each and flatten what they have; rank 0 adds both up before
+/// the product, which has a bias.
+pub fn shared_pooling() -> (Graph, Plan) {
+    let mut b = GraphBuilder::new("shared pooling");
+    let x = b.input(&[1, 3, 6, 4]);
+    let sum = b.global_sum(x);
+    let flat = b.flatten(sum);
+    let product = b.gemm(flat, 2);
+    let graph = b.finish(&[product]);
+    let g = &graph;
+    let mut b = PlanBuilder::new(g, 2, 2, 1);
+    let halves = [rows(g, x, 0, 3), rows(g, x, 3, 6)];
+    let shared = b.sum(NodeId(0), halves.to_vec());
+    let x0 = b.input(x);
+    let x1 = b.part(R1, x, halves[1].clone());
+    b.message((R0, x0), (R1, x1), halves[1].clone());
+    let [part0, part1] = [(R0, x0), (R1, x1)].map(|(rank, x)| {
+        let part = b.partial(rank, flat, g.whole(flat), shared, &[rank.0]);
+        let outputs = vec![(part, g.whole(flat))];
+        let piece = b.piece_needing(rank, &nodes(&[0, 1]), &[x], outputs);
+        b.run(rank, piece.expect("boxes that fit"));
+        part
+    });
+    let other = b.partial(R0, flat, g.whole(flat), shared, &[1]);
+    b.message((R1, part1), (R0, other), g.whole(flat));
+    let (all, out) = (b.whole(R0, flat), b.whole(R0, product));
+    b.add(R0, &[part0, other], all);
+    let last = b.piece(R0, &nodes(&[2]), &[all], &[out]);
+    b.run(R0, last);
+    b.output(out);
+    b.release_after_last_use();
+    let plan = b.build();
+    (graph, plan)
+}
+
 /// All of them, with their names.
 pub fn all() -> Vec<(&'static str, Graph, Plan)> {
     let plans = [
@@ -247,6 +283,7 @@ pub fn all() -> Vec<(&'static str, Graph, Plan)> {
         ("replicas", replicas()),
         ("interleaved", interleaved()),
         ("host_zone", host_zone()),
+        ("shared_pooling", shared_pooling()),
     ];
     plans
         .into_iter()
