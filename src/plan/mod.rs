@@ -5,6 +5,7 @@
 //! only as an index into `Plan::ranks`.
 
 mod assign;
+mod autodice;
 mod build;
 mod check;
 mod dump;
@@ -15,6 +16,7 @@ mod stages;
 mod tally;
 mod transfer;
 
+pub use autodice::sender_receiver;
 pub use build::PlanBuilder;
 pub use check::{check, CheckError};
 pub use dump::{dump, step_name};

@@ -166,6 +166,11 @@ impl ModelBuilder {
         Ok(())
     }
 
+    /// The first thing that did not fit: the node's name, then what is wrong.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// Any operator of the default domain: `inputs`, then constants, which are named
     /// `<name>.<suffix>`; one f32 output of the shape given.
     pub fn custom(
@@ -295,3 +300,6 @@ fn elements(shape: &[usize]) -> u64 {
         .iter()
         .fold(1, |product: u64, &axis| product.saturating_mul(axis as u64))
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,9 @@ impl ModelBuilder {
             self.fail(name, message);
             return parts[0];
         }
-        shape[1] = shapes.iter().map(|shape| shape[1]).sum();
+        shape[1] = shapes
+            .iter()
+            .fold(0, |sum: usize, shape| sum.saturating_add(shape[1]));
         self.push(
             "Concat",
             name,
