@@ -1,5 +1,7 @@
 //! Reading ONNX files: real shapes, folding, lowering, and files that are not to be trusted.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use autodice::geometry::{copy_box, Interval, Region, Window};

@@ -7,6 +7,7 @@ use tract_onnx::pb;
 
 use super::attributes::Attributes;
 use super::classify::{classify, flatten_axis, Seen, RESHAPES};
+use super::draft::Draft;
 use super::fold::Budget;
 use super::infer::{Fact, Inference, Known};
 use super::order::{needed, node_names, Names};
@@ -14,50 +15,7 @@ use super::scan::{ScannedNode, Skeleton};
 use super::store::Constant;
 use super::VISIBLE_BYTES;
 use crate::graph::{Attribute, Dtype, Node, Op, Operand};
-use crate::ids::{ActivationId, WeightId};
 use crate::model::onnx;
-
-/// A graph under construction: ids are places in these lists.
-pub struct Draft {
-    /// Opset of the nodes.
-    pub opset: i64,
-    /// Nodes that are kept, in order.
-    pub nodes: Vec<Node>,
-    /// Name, type and shape of every activation.
-    pub activations: Vec<(String, Dtype, Vec<usize>)>,
-    /// Name and data of every constant, used or not.
-    pub constants: Vec<(String, Constant)>,
-    /// The model's inputs.
-    pub inputs: Vec<ActivationId>,
-    /// The model's outputs.
-    pub outputs: Vec<ActivationId>,
-    /// Names of nodes that are not kept.
-    pub folded: Vec<String>,
-    /// Names of nodes and tensors that are taken.
-    pub taken: Names,
-}
-
-impl Draft {
-    /// Adds an activation.
-    pub fn activation(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> ActivationId {
-        let id = ActivationId::new(self.activations.len());
-        self.activations
-            .push((name.to_string(), dtype, shape.to_vec()));
-        id
-    }
-
-    /// Adds a constant.
-    pub fn constant(&mut self, name: &str, constant: Constant) -> WeightId {
-        let id = WeightId::new(self.constants.len());
-        self.constants.push((name.to_string(), constant));
-        id
-    }
-
-    /// A name that nothing has.
-    pub fn name(&mut self, base: &str) -> String {
-        self.taken.unique(base)
-    }
-}
 
 /// The walk's state.
 pub struct Walk<'a> {
