@@ -879,7 +879,8 @@ fn operators_are_classified_by_how_they_depend() {
 fn gemms_that_are_not_one_row_by_a_constant_are_opaque() {
     let float = |x: f32| Attribute::Float(x.to_bits());
     let transposed = |b: i64| ("transB", Attribute::Int(b));
-    let cases: Vec<(&[usize], &[&str], Vec<(&str, Attribute)>, Op)> = vec![
+    type Case<'a> = (&'a [usize], &'a [&'a str], Vec<(&'a str, Attribute)>, Op);
+    let cases: Vec<Case<'_>> = vec![
         (
             &[1, 4],
             &["x", "w45"],
