@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 
+use super::draft::Draft;
 use super::store::Constant;
-use super::walk::Draft;
 use crate::graph::{check_graph, Activation, Graph, Operand, Weight};
 use crate::ids::{NodeId, WeightId};
 

@@ -1,5 +1,7 @@
 //! Folding a node whose inputs are all constant, within limits that are checked beforehand.
 
+use std::collections::HashSet;
+
 use anyhow::{bail, ensure, Context, Result};
 use tract_onnx::pb;
 
@@ -8,6 +10,7 @@ use super::scan::ScannedNode;
 use super::store::{Constant, Data};
 use super::tensor::checked_shape;
 use super::walk::attributes;
+use super::{MAX_AXES, VISIBLE_BYTES};
 use crate::graph::{Attribute, Dtype, Value};
 
 /// A folded constant may have this many bytes.
@@ -146,8 +149,9 @@ impl Budget {
 
     fn filled(&mut self, node: &ScannedNode, shape: &Constant) -> Result<Constant> {
         ensure!(
-            shape.dtype == Dtype::I64 && shape.shape.len() == 1,
-            "a shape of {} elements",
+            shape.dtype == Dtype::I64 && shape.shape.len() == 1 && shape.shape[0] <= MAX_AXES,
+            "a shape of {:?} {} elements",
+            shape.shape,
             shape.dtype
         );
         let (dtype, element) = match &node.value {
@@ -186,14 +190,15 @@ fn described<'a>(
     hide: bool,
 ) -> Result<Vec<(&'a str, Known)>> {
     let mut out: Vec<(&str, Known)> = vec![];
+    let mut named_before = HashSet::new();
     for (index, (name, input)) in named.input.iter().zip(inputs).enumerate() {
         let Some(constant) = input else {
             continue;
         };
-        if out.iter().any(|(known, _)| known == name) {
+        if !named_before.insert(&name[..]) {
             continue;
         }
-        let hidden = hide && (index == 0 || constant.bytes() > super::INLINE_BYTES);
+        let hidden = hide && (index == 0 || constant.bytes() > VISIBLE_BYTES);
         let known = match hidden {
             true => Known::Shape(constant.dtype, constant.shape.clone()),
             false => Known::Value(constant.value()?),
@@ -210,7 +215,7 @@ fn check_numbers(op_type: &str, inputs: &[Option<&Constant>]) -> Result<()> {
     let first = usize::from(!matches!(op_type, "Range" | "ConstantOfShape"));
     for constant in inputs.iter().skip(first).flatten() {
         let absurd = match constant.dtype {
-            _ if constant.bytes() > super::INLINE_BYTES => continue,
+            _ if constant.bytes() > VISIBLE_BYTES => continue,
             Dtype::I64 => integers(constant)?
                 .into_iter()
                 .find(|n| n.unsigned_abs() > MAX_NUMBER as u64)

@@ -10,7 +10,7 @@ use tract_onnx::prelude as tract;
 use tract_onnx::prelude::IntoRunnable;
 use tract_onnx::tract_hir::internal::{DimLike, Factoid, InferenceFact, InferenceModelExt};
 
-use super::MAX_ACTIVATION_BYTES;
+use super::{MAX_ACTIVATION_BYTES, MAX_AXES};
 use crate::graph::{Dtype, Value};
 use crate::model::onnx;
 
@@ -162,6 +162,11 @@ fn read_fact(fact: &InferenceFact) -> Result<Fact> {
         .collect::<Option<Vec<_>>>()
         .with_context(|| format!("its shape is {dims:?}"))?;
     let dtype = dtype_of(dtype)?;
+    ensure!(
+        shape.len() <= MAX_AXES,
+        "it has {} axes, at most {MAX_AXES}",
+        shape.len()
+    );
     let bytes = shape
         .iter()
         .try_fold(dtype.size(), |bytes, &axis| bytes.checked_mul(axis.max(1)));

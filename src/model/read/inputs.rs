@@ -11,6 +11,9 @@ use super::tensor::checked_shape;
 use super::MAX_ACTIVATION_BYTES;
 use crate::graph::Dtype;
 
+/// A model may have this many inputs, and this many outputs.
+const MAX_DOORS: usize = 1000;
+
 /// Names that exporters give to the batch dimension.
 const BATCH: [&str; 8] = [
     "N",
@@ -23,7 +26,8 @@ const BATCH: [&str; 8] = [
     "None",
 ];
 
-/// Name, element type and shape of every input that is not an initialiser.
+/// Place in the skeleton's list, element type and shape of every input that is not an
+/// initialiser.
 ///
 /// # Errors
 /// A dimension whose length neither the file nor `shapes` gives, a length for a dimension that
@@ -31,11 +35,11 @@ const BATCH: [&str; 8] = [
 pub fn inputs(
     skeleton: &Skeleton,
     shapes: &[(String, usize)],
-) -> Result<Vec<(String, Dtype, Vec<usize>)>> {
+) -> Result<Vec<(usize, Dtype, Vec<usize>)>> {
     let mut names = BTreeSet::new();
     let mut symbols = BTreeSet::new();
     let mut found = vec![];
-    for input in &skeleton.inputs {
+    for (place, input) in skeleton.inputs.iter().enumerate() {
         ensure!(
             names.insert(&input.name),
             "two inputs named {:?}",
@@ -47,9 +51,15 @@ pub fn inputs(
         ensure!(!input.name.is_empty(), "an input without a name");
         let (dtype, shape) = read_input(input, shapes, &mut symbols)
             .with_context(|| format!("input {}", input.name))?;
-        found.push((input.name.clone(), dtype, shape));
+        found.push((place, dtype, shape));
     }
     ensure!(!found.is_empty(), "the model has no input");
+    ensure!(
+        found.len().max(skeleton.outputs.len()) <= MAX_DOORS,
+        "{} inputs and {} outputs, at most {MAX_DOORS} each are supported",
+        found.len(),
+        skeleton.outputs.len()
+    );
     for (name, _) in shapes {
         let known: Vec<&str> = symbols.iter().map(|symbol| &symbol[..]).collect();
         ensure!(

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::attributes::Attributes;
 use super::classify::{is_spatial, Seen};
+use super::draft::Draft;
 use super::store::Constant;
-use super::walk::Draft;
 use crate::graph::{Attribute, Dtype, Node, Op, Operand, Value};
 
 /// First opset whose ReduceSum takes its axes as an input.
@@ -24,7 +24,7 @@ pub fn lower(mut node: Node, seen: &[Seen], draft: &mut Draft) -> Result<Vec<Nod
     let (input, output) = (*input, *output);
     let (_, dtype, shape) = draft.activations[input.index()].clone();
     let made = draft.activations[output.index()].2.clone();
-    if node.domain != "" || shape.len() < 3 {
+    if !node.domain.is_empty() || shape.len() < 3 {
         return unlowered(node);
     }
     let mut kept = shape[..2].to_vec();

@@ -7,6 +7,7 @@
 mod attributes;
 mod build;
 mod classify;
+mod draft;
 mod fold;
 mod infer;
 mod inputs;
@@ -31,8 +32,12 @@ use crate::geometry::Region;
 use crate::graph::{Graph, Value};
 use crate::ids::WeightId;
 
-/// Constants of at most this many bytes are held in memory, and tract may see their elements.
+/// Constants of at most this many bytes are held in memory.
 const INLINE_BYTES: usize = 64 << 10;
+/// tract sees the elements of constants of at most this many bytes: sizes, axes and scales.
+const VISIBLE_BYTES: usize = 4 << 10;
+/// A tensor may have this many axes.
+const MAX_AXES: usize = 32;
 /// An activation may have this many bytes.
 const MAX_ACTIVATION_BYTES: usize = 16 << 30;
 /// Opsets whose operators are read.

@@ -15,31 +15,49 @@ pub fn node_names(nodes: &[&pb::NodeProto]) -> Vec<String> {
         *count.entry(&node.name).or_default() += 1;
     }
     let own = |node: &pb::NodeProto| !node.name.is_empty() && count[&node.name[..]] == 1;
-    let mut taken: HashSet<String> = nodes
-        .iter()
-        .filter(|node| own(node))
-        .map(|node| node.name.clone())
-        .collect();
+    let mut taken = Names::default();
+    for node in nodes.iter().filter(|node| own(node)) {
+        taken.take(&node.name);
+    }
     let name = |node: &&pb::NodeProto| {
         if own(node) {
             return node.name.clone();
         }
         let output = node.output.iter().find(|output| !output.is_empty());
         let base = output.unwrap_or(&node.op_type);
-        unique(&mut taken, base)
+        taken.unique(base)
     };
     nodes.iter().map(name).collect()
 }
 
-/// `base`, or `base#2` and so on where that is taken; it is taken afterwards.
-pub fn unique(taken: &mut HashSet<String>, base: &str) -> String {
-    let mut name = base.to_string();
-    let mut number = 2;
-    while !taken.insert(name.clone()) {
-        name = format!("{base}#{number}");
-        number += 1;
+/// Names that are taken.
+#[derive(Default)]
+pub struct Names {
+    taken: HashSet<String>,
+    /// The number to try next for a name that is taken: many nodes may ask for the same one.
+    next: HashMap<String, usize>,
+}
+
+impl Names {
+    /// Takes a name that the file gives.
+    pub fn take(&mut self, name: &str) {
+        self.taken.insert(name.to_string());
     }
-    name
+
+    /// `base`, or `base#2` and so on where that is taken; it is taken afterwards.
+    pub fn unique(&mut self, base: &str) -> String {
+        if self.taken.insert(base.to_string()) {
+            return base.to_string();
+        }
+        let next = self.next.entry(base.to_string()).or_insert(2);
+        loop {
+            let name = format!("{base}#{next}");
+            *next += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
 }
 
 /// The nodes that an output needs, as places in the file's list, producers first and otherwise

@@ -12,6 +12,8 @@ use super::wire::{Kind, Span, Wire};
 
 /// A model may have this many nodes, and this many initialisers.
 const MAX_ITEMS: usize = 100_000;
+/// A node may have this many inputs, and this many outputs.
+const MAX_EDGES: usize = 10_000;
 /// Names and edges of all nodes together.
 const MAX_NAMES: usize = 2_000_000;
 /// Bytes of everything but tensors' data that are decoded.
@@ -177,6 +179,11 @@ impl Scan<'_, '_> {
                 _ => self.wire.skip(kind, end)?,
             }
             self.names += 1;
+            ensure!(
+                proto.input.len().max(proto.output.len()) <= MAX_EDGES,
+                "byte {}: a node of more than {MAX_EDGES} inputs or outputs",
+                span.start
+            );
             ensure!(
                 self.names <= MAX_NAMES,
                 "more than {MAX_NAMES} names and attributes of nodes"

@@ -7,11 +7,9 @@ use anyhow::{bail, ensure, Context, Result};
 
 use super::store::{Constant, Data, DataFile};
 use super::wire::{Kind, Span, Wire};
-use super::INLINE_BYTES;
-use crate::graph::{Dtype, Value};
+use super::{INLINE_BYTES, MAX_AXES};
+use crate::graph::Dtype;
 
-/// A tensor may have this many axes.
-const MAX_AXES: usize = 32;
 /// Typed fields that need decoding are decoded into memory, up to this size.
 const MAX_DECODED: usize = 256 << 20;
 /// A name may have this many bytes.
@@ -171,6 +169,11 @@ fn scan_entry(wire: &mut Wire<'_>, span: Span) -> Result<(String, String)> {
 
 /// The shape and its size in bytes, checked.
 pub fn checked_shape(dims: &[i64], dtype: Dtype) -> Result<(Vec<usize>, usize)> {
+    ensure!(
+        dims.len() <= MAX_AXES,
+        "{} axes, at most {MAX_AXES}",
+        dims.len()
+    );
     let shape = dims
         .iter()
         .map(|&dim| usize::try_from(dim).ok())
@@ -286,17 +289,18 @@ fn typed(
         bytes <= MAX_DECODED,
         "{bytes} bytes in a typed field, at most {MAX_DECODED} are read; save it as raw data"
     );
-    let value = decode(wire, span, field, dtype, bytes)?;
-    Ok(Data::Memory(Arc::new(value.bytes)))
+    let decoded = decode(wire, span, field, (dtype.size(), bytes))?;
+    Ok(Data::Memory(Arc::new(decoded)))
 }
 
+/// The elements of field `wanted`, packed or one by one, as little-endian bytes of `item` bytes
+/// each and `bytes` in all.
 fn decode(
     wire: &mut Wire<'_>,
     span: Span,
     wanted: u64,
-    dtype: Dtype,
-    bytes: usize,
-) -> Result<Value> {
+    (item, bytes): (usize, usize),
+) -> Result<Vec<u8>> {
     // Grown as elements are found: a short file must not make a large allocation.
     let mut out = Vec::new();
     wire.go_to(span.start)?;
@@ -305,46 +309,43 @@ fn decode(
             wire.skip(kind, span.end)?;
             continue;
         }
-        let end = match kind {
-            Kind::Bytes => wire.span(span.end)?.end,
-            _ => 0,
-        };
-        loop {
-            let limit = end.max(wire.position());
-            match (kind, wanted) {
-                (Kind::Bytes, _) if wire.position() >= end => break,
-                (Kind::Bytes | Kind::Fixed32, 4) => {
-                    let end = if end == 0 { span.end } else { limit };
-                    out.extend(wire.fixed::<4>(end)?);
+        match kind {
+            Kind::Bytes => {
+                let packed = wire.span(span.end)?;
+                while wire.position() < packed.end {
+                    element(wire, wanted, packed.end, item, &mut out)?;
+                    ensure!(
+                        out.len() <= bytes,
+                        "more than the {bytes} bytes of the shape"
+                    );
                 }
-                (Kind::Bytes | Kind::Fixed64, 10) => {
-                    let end = if end == 0 { span.end } else { limit };
-                    out.extend(wire.fixed::<8>(end)?);
-                }
-                (Kind::Bytes | Kind::Varint, 5 | 7) => {
-                    let end = if end == 0 { span.end } else { limit };
-                    let number = wire.varint(end)?;
-                    out.extend(&number.to_le_bytes()[..dtype.size()]);
-                }
-                _ => bail!("elements of field {wanted} are written as {kind:?}"),
             }
-            ensure!(
-                out.len() <= bytes,
-                "more than the {bytes} bytes of the shape"
-            );
-            if end == 0 {
-                break;
-            }
+            _ => element(wire, wanted, span.end, item, &mut out)?,
         }
+        ensure!(
+            out.len() <= bytes,
+            "more than the {bytes} bytes of the shape"
+        );
     }
     ensure!(
         out.len() == bytes,
         "{} bytes of data for a shape of {bytes}",
         out.len()
     );
-    Ok(Value {
-        dtype,
-        shape: vec![],
-        bytes: out,
-    })
+    Ok(out)
+}
+
+fn element(
+    wire: &mut Wire<'_>,
+    field: u64,
+    end: u64,
+    item: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    match field {
+        4 => out.extend(wire.fixed::<4>(end)?),
+        10 => out.extend(wire.fixed::<8>(end)?),
+        _ => out.extend(&wire.varint(end)?.to_le_bytes()[..item]),
+    }
+    Ok(())
 }

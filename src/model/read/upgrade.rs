@@ -3,13 +3,11 @@
 //!
 //! Between opsets 7 and 11 a few operators changed their form; those are rewritten too.
 
-use std::collections::HashSet;
-
 use anyhow::{bail, ensure, Context, Result};
 use tract_onnx::pb;
 
 use super::attributes::Attributes;
-use super::order::unique;
+use super::order::Names;
 use super::scan::Skeleton;
 use super::store::Constant;
 use super::walk::attributes;
@@ -32,9 +30,12 @@ pub fn upgrade(skeleton: &mut Skeleton) -> Result<()> {
         return Ok(());
     }
     let mut nodes = std::mem::take(&mut skeleton.nodes);
-    let mut taken: HashSet<String> = skeleton.tensors.keys().cloned().collect();
-    taken.extend(skeleton.inputs.iter().map(|input| input.name.clone()));
-    taken.extend(nodes.iter().flat_map(|n| n.proto.output.iter().cloned()));
+    let mut taken = Names::default();
+    let outputs = nodes.iter().flat_map(|node| &node.proto.output);
+    let inputs = skeleton.inputs.iter().map(|input| &input.name);
+    for name in skeleton.tensors.keys().chain(inputs).chain(outputs) {
+        taken.take(name);
+    }
     let mut upgrade = Upgrade {
         from: skeleton.opset,
         skeleton,
@@ -52,7 +53,7 @@ pub fn upgrade(skeleton: &mut Skeleton) -> Result<()> {
 struct Upgrade<'a> {
     from: i64,
     skeleton: &'a mut Skeleton,
-    taken: HashSet<String>,
+    taken: Names,
 }
 
 impl Upgrade<'_> {
@@ -149,7 +150,7 @@ impl Upgrade<'_> {
 
     fn tensor(&mut self, outputs: &[String], name: &str, value: Value) -> String {
         let base = outputs.first().map_or("", |output| &output[..]);
-        let name = unique(&mut self.taken, &format!("{base}/{name}"));
+        let name = self.taken.unique(&format!("{base}/{name}"));
         let constant = Constant::from_value(value);
         self.skeleton.tensors.insert(name.clone(), Ok(constant));
         name

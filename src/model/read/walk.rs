@@ -7,57 +7,15 @@ use tract_onnx::pb;
 
 use super::attributes::Attributes;
 use super::classify::{classify, flatten_axis, Seen, RESHAPES};
+use super::draft::Draft;
 use super::fold::Budget;
 use super::infer::{Fact, Inference, Known};
-use super::order::{needed, node_names, unique};
+use super::order::{needed, node_names, Names};
 use super::scan::{ScannedNode, Skeleton};
 use super::store::Constant;
-use super::INLINE_BYTES;
+use super::VISIBLE_BYTES;
 use crate::graph::{Attribute, Dtype, Node, Op, Operand};
-use crate::ids::{ActivationId, WeightId};
 use crate::model::onnx;
-
-/// A graph under construction: ids are places in these lists.
-pub struct Draft {
-    /// Opset of the nodes.
-    pub opset: i64,
-    /// Nodes that are kept, in order.
-    pub nodes: Vec<Node>,
-    /// Name, type and shape of every activation.
-    pub activations: Vec<(String, Dtype, Vec<usize>)>,
-    /// Name and data of every constant, used or not.
-    pub constants: Vec<(String, Constant)>,
-    /// The model's inputs.
-    pub inputs: Vec<ActivationId>,
-    /// The model's outputs.
-    pub outputs: Vec<ActivationId>,
-    /// Names of nodes that are not kept.
-    pub folded: Vec<String>,
-    /// Names of nodes and tensors that are taken.
-    pub taken: HashSet<String>,
-}
-
-impl Draft {
-    /// Adds an activation.
-    pub fn activation(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> ActivationId {
-        let id = ActivationId::new(self.activations.len());
-        self.activations
-            .push((name.to_string(), dtype, shape.to_vec()));
-        id
-    }
-
-    /// Adds a constant.
-    pub fn constant(&mut self, name: &str, constant: Constant) -> WeightId {
-        let id = WeightId::new(self.constants.len());
-        self.constants.push((name.to_string(), constant));
-        id
-    }
-
-    /// A name that nothing has.
-    pub fn name(&mut self, base: &str) -> String {
-        unique(&mut self.taken, base)
-    }
-}
 
 /// The walk's state.
 pub struct Walk<'a> {
@@ -75,20 +33,16 @@ pub struct Walk<'a> {
 ///
 /// # Errors
 /// The first node that cannot be read, with its operator.
-pub fn walk(skeleton: &Skeleton, inputs: &[(String, Dtype, Vec<usize>)]) -> Result<Draft> {
+pub fn walk(skeleton: &Skeleton, inputs: &[(usize, Dtype, Vec<usize>)]) -> Result<Draft> {
     let protos: Vec<&pb::NodeProto> = skeleton.nodes.iter().map(|node| &node.proto).collect();
     let names = node_names(&protos);
     let order = needed(skeleton, &names)?;
     let mut walk = Walk::new(skeleton, &order, &names);
-    for (name, dtype, shape) in inputs {
+    for (place, dtype, shape) in inputs {
+        let name = &skeleton.inputs[*place].name;
         let id = walk.draft.activation(name, *dtype, shape);
         walk.draft.inputs.push(id);
-    }
-    for (input, (name, ..)) in inputs.iter().enumerate() {
-        let key = skeleton.inputs.iter().find(|i| &i.name == name);
-        let key = key.context("inputs are the skeleton's")?;
-        let id = ActivationId::new(input);
-        walk.tensors.insert(&key.name, Operand::Activation(id));
+        walk.tensors.insert(name, Operand::Activation(id));
     }
     for &index in &order {
         let (node, name) = (&skeleton.nodes[index], &names[index]);
@@ -108,11 +62,14 @@ impl<'a> Walk<'a> {
     fn new(skeleton: &'a Skeleton, order: &[usize], names: &[String]) -> Self {
         let outputs: HashSet<&str> = skeleton.outputs.iter().map(|name| &name[..]).collect();
         let mut read = outputs.clone();
-        let mut taken: HashSet<String> = names.iter().cloned().collect();
-        taken.extend(skeleton.tensors.keys().cloned());
-        taken.extend(skeleton.inputs.iter().map(|input| input.name.clone()));
-        for node in &skeleton.nodes {
-            taken.extend(node.proto.output.iter().cloned());
+        let mut taken = Names::default();
+        let outputs_of = skeleton.nodes.iter().flat_map(|node| &node.proto.output);
+        let inputs_of = skeleton.inputs.iter().map(|input| &input.name);
+        for name in names.iter().chain(outputs_of).chain(inputs_of) {
+            taken.take(name);
+        }
+        for name in skeleton.tensors.keys() {
+            taken.take(name);
         }
         for &index in order {
             read.extend(skeleton.nodes[index].proto.input.iter().map(|i| &i[..]));
@@ -218,9 +175,8 @@ impl<'a> Walk<'a> {
         }
         ensure!(
             self.inference.knows(&proto.op_type),
-            "operator {} is not supported; tract {} knows {} operators of ONNX",
+            "operator {} is not supported; tract knows {} operators of ONNX, and not this one",
             proto.op_type,
-            "0.23.9",
             self.inference.count()
         );
         Attributes(&mut attributes(proto)).check()
@@ -335,8 +291,9 @@ impl<'a> Walk<'a> {
         let mut named = proto.clone();
         named.output = outputs.to_vec();
         let mut inputs: Vec<(&str, Known)> = vec![];
+        let mut named_before = HashSet::new();
         for (input, operand) in proto.input.iter().zip(operands) {
-            if inputs.iter().any(|(name, _)| name == input) {
+            if !named_before.insert(&input[..]) {
                 continue;
             }
             let known = match operand {
@@ -347,7 +304,7 @@ impl<'a> Walk<'a> {
                 }
                 Operand::Weight(id) => {
                     let constant = &self.draft.constants[id.index()].1;
-                    match constant.bytes() <= INLINE_BYTES {
+                    match constant.bytes() <= VISIBLE_BYTES {
                         true => Known::Value(constant.value()?),
                         false => Known::Shape(constant.dtype, constant.shape.clone()),
                     }
@@ -424,15 +381,13 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self, skeleton: &Skeleton) -> Result<Draft> {
+        let mut listed = HashSet::new();
         for name in &skeleton.outputs {
             let id = match self.tensors.get(&name[..]) {
                 Some(Operand::Activation(id)) => *id,
                 _ => bail!("output {name} does not depend on an input"),
             };
-            ensure!(
-                !self.draft.outputs.contains(&id),
-                "output {name} is listed twice"
-            );
+            ensure!(listed.insert(id), "output {name} is listed twice");
             self.draft.outputs.push(id);
         }
         Ok(self.draft)
