@@ -2,6 +2,8 @@
 
 mod engine;
 mod fixture;
+mod folders;
 mod geometry;
 mod operators;
+mod random;
 mod sums;
