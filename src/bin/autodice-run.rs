@@ -1,3 +1,5 @@
-//! A binary.
+//! The SPMD program: one process for each rank of a spec.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    autodice::cli::run::main()
+}

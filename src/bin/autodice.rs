@@ -1,3 +1,5 @@
-//! A binary.
+//! The workbench: models, specs and plans, without MPI.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    autodice::cli::workbench::main()
+}

@@ -115,6 +115,11 @@ impl<L: Link> Mailbox<L> {
         self.link.close();
     }
 
+    /// The link itself, to ask for what only one kind of link knows.
+    pub fn link(&self) -> &L {
+        &self.link
+    }
+
     /// The link itself, for what only one kind of link has. Events polled from it are lost here.
     pub fn link_mut(&mut self) -> &mut L {
         &mut self.link

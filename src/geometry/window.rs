@@ -86,7 +86,8 @@ impl Window {
 
     /// What output indices `output` need of `input` indices (module page: the formula).
     ///
-    /// An output whose windows lie wholly in padding needs nothing: the interval is empty.
+    /// An output whose windows lie wholly in padding needs nothing: the interval is empty. The
+    /// interval and both paddings together are as long as the windows span.
     pub fn need(&self, output: Interval, input: usize) -> Need {
         if output.is_empty() {
             return Need {
@@ -97,12 +98,13 @@ impl Window {
         }
         let low = (output.start * self.stride) as i64 - self.pad_before as i64;
         let high = ((output.end - 1) * self.stride + self.extent()) as i64 - self.pad_before as i64;
-        let clamp = |index: i64| index.clamp(0, input as i64);
-        let interval = Interval::new(clamp(low) as usize, clamp(high) as usize);
+        let end = input as i64;
+        let interval = Interval::new(low.clamp(0, end) as usize, high.clamp(0, end) as usize);
+        // Never more than the windows span: they may lie in padding altogether.
         Need {
             interval,
-            pad_before: (clamp(low) - low).max(0) as usize,
-            pad_after: (high - clamp(high)).max(0) as usize,
+            pad_before: (-low).clamp(0, high - low) as usize,
+            pad_after: (high - end).clamp(0, high - low) as usize,
         }
     }
 }

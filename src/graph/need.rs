@@ -58,43 +58,60 @@ pub fn input_needs(
     output: &Region,
 ) -> Vec<(usize, ActivationId, Region)> {
     let node = graph.node(id);
-    let channels = graph
-        .activation(node.outputs[0])
-        .shape
-        .get(1)
-        .copied()
-        .unwrap_or(1);
-    let mut concat_start = 0;
-    let mut needs = Vec::new();
-    for (index, operand) in node.inputs.iter().enumerate() {
-        let shape = operand_shape(graph, node, index);
-        let region = match &node.op {
-            Op::Concat { axis } => {
-                let own = Interval::new(concat_start, concat_start + shape[*axis]);
-                concat_start = own.end;
-                let common = output.0[*axis].intersect(own);
-                let relative = match common.is_empty() {
-                    true => Interval::new(0, 0),
-                    false => common.relative_to(own.start),
-                };
-                output.with_axis(*axis, relative)
-            }
-            _ => input_need(node, output, &shape, channels),
-        };
-        if let Operand::Activation(activation) = operand {
-            needs.push((index, *activation, region));
-        }
-    }
-    needs
+    let made = node.outputs.first().map(|&a| &graph.activation(a).shape);
+    let channels = made.and_then(|shape| shape.get(1)).copied().unwrap_or(1);
+    let activations = node.inputs.iter().enumerate();
+    activations
+        .filter_map(|(index, operand)| {
+            let Operand::Activation(activation) = *operand else {
+                return None;
+            };
+            let region = match &node.op {
+                Op::Concat { axis } => concat_need(graph, node, index, *axis, output),
+                op => {
+                    let shape = &graph.activation(activation).shape;
+                    operand_need(op, index, output, shape, channels)
+                }
+            };
+            Some((index, activation, region))
+        })
+        .collect()
+}
+
+/// What a Concat needs of one operand: the part of `output` that lies in it, counted from its
+/// own start.
+fn concat_need(graph: &Graph, node: &Node, index: usize, axis: usize, output: &Region) -> Region {
+    let length = |i: usize| {
+        operand_shape(graph, node, i)
+            .get(axis)
+            .copied()
+            .unwrap_or(0)
+    };
+    let start: usize = (0..index).map(length).sum();
+    let own = Interval::new(start, start + length(index));
+    let common = output.0[axis].intersect(own);
+    let relative = match common.is_empty() {
+        true => Interval::new(0, 0),
+        false => common.relative_to(own.start),
+    };
+    output.with_axis(axis, relative)
 }
 
 /// `channels`: length of the output's axis 1.
-fn input_need(node: &Node, output: &Region, input: &[usize], channels: usize) -> Region {
+fn operand_need(
+    op: &Op,
+    index: usize,
+    output: &Region,
+    input: &[usize],
+    channels: usize,
+) -> Region {
     let whole = Region::whole(input);
     if output.is_empty() {
         return Region(vec![Interval::new(0, 0); input.len()]);
     }
-    match &node.op {
+    match op {
+        // Operands behind the first of these are constants by contract.
+        Op::Conv { .. } | Op::PerChannel | Op::Gemm { .. } if index > 0 => whole,
         Op::Conv { windows, groups } => {
             let mut need = output.clone();
             need.0[1] = match *groups {
@@ -164,6 +181,7 @@ pub fn weight_needs(
                     whole.with_axis(0, input.0[1]).with_axis(1, output.0[1])
                 }
                 (Op::Gemm { .. } | Op::Elementwise, _) => broadcast(output, shape),
+                (Op::Concat { axis }, _) => concat_need(graph, node, index, *axis, output),
                 _ => whole,
             };
             (index, weight, region)

@@ -231,8 +231,8 @@ impl<'a> PlanBuilder<'a> {
         self.rank(rank).turns[turn].push(step);
     }
 
-    /// Puts a Release behind the last step of every turn that uses a part, for all parts that
-    /// are not released yet in that turn.
+    /// Puts a Release behind the last step of every turn that uses a part, and behind the sends
+    /// that follow that step, for all parts that are not released yet in that turn.
     pub fn release_after_last_use(&mut self) {
         let transfers = &self.plan.transfers;
         for rank in &mut self.plan.ranks {
@@ -252,14 +252,17 @@ impl<'a> PlanBuilder<'a> {
                 for (part, index) in last {
                     behind.entry(index).or_default().push(part);
                 }
+                // Sends that follow go first: a release never hurries.
                 let mut listed = Vec::with_capacity(steps.len() + behind.len());
+                let mut waiting: Vec<PartId> = Vec::new();
                 for (index, step) in steps.drain(..).enumerate() {
-                    // A part that is only sent is released behind the last of its sends, which
-                    // follow each other: the sends come first.
+                    if !matches!(step, Step::Send(_)) {
+                        listed.extend(waiting.drain(..).map(Step::Release));
+                    }
                     listed.push(step);
-                    let released = behind.remove(&index).unwrap_or_default();
-                    listed.extend(released.into_iter().map(Step::Release));
+                    waiting.extend(behind.remove(&index).unwrap_or_default());
                 }
+                listed.extend(waiting.into_iter().map(Step::Release));
                 *steps = listed;
             }
         }

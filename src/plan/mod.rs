@@ -5,6 +5,7 @@
 //! only as an index into `Plan::ranks`.
 
 mod assign;
+mod autodice;
 mod build;
 mod check;
 mod dump;
@@ -15,6 +16,7 @@ mod stages;
 mod tally;
 mod transfer;
 
+pub use autodice::sender_receiver;
 pub use build::PlanBuilder;
 pub use check::{check, CheckError};
 pub use dump::{dump, step_name};
@@ -25,7 +27,7 @@ use tally::tally_of;
 pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };
-pub use transfer::{message_tag, MAX_TAG};
+pub use transfer::{message_tag, MAX_TAG, MAX_WINDOW};
 
 use serde::{Deserialize, Serialize};
 

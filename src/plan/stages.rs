@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::assign::assign;
 use super::grow::{Flow, Group};
-use super::{Plan, PlanBuilder, PlanError, Step, MAX_TAG};
+use super::{Plan, PlanBuilder, PlanError, Step, MAX_TAG, MAX_WINDOW};
 use crate::graph::Graph;
 use crate::ids::{ActivationId, PartId, Rank, TransferId};
 use crate::spec::Spec;
@@ -30,7 +30,16 @@ pub fn compile(graph: &Graph, spec: &Spec) -> Result<Plan, PlanError> {
     let stages = assign(graph, spec)?;
     let owners: Vec<Rank> = stages.iter().map(|&stage| ranks[stage]).collect();
     let window = match spec.run.in_flight {
-        Some(0) => return Err(PlanError::new("run.in_flight", "found 0, at least 1")),
+        Some(0) => {
+            return Err(PlanError::new(
+                "run.in_flight",
+                "found 0, at least 1 is needed",
+            ))
+        }
+        Some(given) if given > MAX_WINDOW => {
+            let message = format!("found {given}, at most {MAX_WINDOW} frames can be in flight");
+            return Err(PlanError::new("run.in_flight", message));
+        }
         Some(given) => given,
         None => default_window(graph, &stages, spec.stages.len()),
     };
@@ -109,7 +118,7 @@ fn default_window(graph: &Graph, stages: &[usize], count: usize) -> u32 {
 /// Refuses a window that makes tags too high for some MPI library.
 fn check_tags(plan: &Plan, given: bool) -> Result<(), PlanError> {
     let most = plan.transfers.iter().map(|t| t.tag + 1).max().unwrap_or(0);
-    let allowed = (MAX_TAG + 1).checked_div(most).unwrap_or(u32::MAX);
+    let allowed = (MAX_TAG + 1).checked_div(most).unwrap_or(MAX_WINDOW);
     if plan.window <= allowed {
         return Ok(());
     }

@@ -14,7 +14,8 @@ use super::head::Delivered;
 use super::progress::Progress;
 use super::setup::spawn;
 use crate::engine::{Executable, Tensor};
-use crate::frames::{compare, InputShape, Labels, Sink, Truth};
+use crate::frames::{compare, top_k, Comparison, InputShape, Labels, Sink, Truth, TOP_K};
+use crate::graph::{Dtype, Value};
 
 /// What is done with outputs.
 pub struct Collecting {
@@ -39,12 +40,12 @@ pub struct Collecting {
 pub struct Collected {
     /// Of every frame that counts, in order.
     pub latencies: Vec<Duration>,
+    /// When the first frame that counts was opened.
+    pub opened: Option<Instant>,
     /// When every frame that counts was complete, in order.
     pub landed: Vec<Instant>,
-    /// Elements that differ from the reference; none where nothing was compared.
-    pub wrong: Option<u64>,
-    /// Largest difference found.
-    pub max_abs_diff: f64,
+    /// All outputs against the reference; none where nothing was compared.
+    pub comparison: Option<Comparison>,
     /// Items that could not be read.
     pub bad: u64,
     /// Frames with a right answer known, and with the right answer given.
@@ -68,13 +69,17 @@ fn collect(
     entries: &Receiver<Entry>,
     mut collecting: Collecting,
 ) -> Result<Collected> {
-    let labels = collecting.labels.take();
     let mut sink = match &collecting.folder {
-        Some(folder) => Some(Sink::create(folder, &collecting.outputs, labels.clone())?),
+        Some(folder) => Some(Sink::create(
+            folder,
+            &collecting.outputs,
+            collecting.labels.take(),
+            TOP_K,
+        )?),
         None => None,
     };
     let mut collected = Collected::default();
-    collected.wrong = collecting.reference.is_some().then_some(0);
+    collected.comparison = collecting.reference.is_some().then(Comparison::default);
     let mut progress = Progress::start(collecting.total, collecting.quiet);
     for frame in delivered {
         let Some(number) = frame.number else { continue };
@@ -83,10 +88,21 @@ fn collect(
                 Entry::Bad { source, reason } => {
                     bad(&mut collected, sink.as_mut(), &source, &reason)?;
                 }
-                Entry::Frame { number: at, source, inputs } => {
+                Entry::Frame {
+                    number: at,
+                    source,
+                    inputs,
+                } => {
                     assert_eq!(at, number, "frames are delivered in order");
                     let inputs = inputs.as_deref();
-                    take(&mut collected, &mut collecting, sink.as_mut(), &frame, &source, inputs)?;
+                    take(
+                        &mut collected,
+                        &mut collecting,
+                        sink.as_mut(),
+                        &frame,
+                        &source,
+                        inputs,
+                    )?;
                     break;
                 }
             }
@@ -100,7 +116,7 @@ fn collect(
         }
     }
     if let Some(sink) = sink {
-        sink.finish()?;
+        sink.sync()?;
     }
     Ok(collected)
 }
@@ -124,20 +140,44 @@ fn take(
     source: &str,
     inputs: Option<&[Arc<Tensor>]>,
 ) -> Result<()> {
+    collected.opened.get_or_insert(frame.opened);
     collected.latencies.push(frame.latency);
     collected.landed.push(frame.opened + frame.latency);
-    let values: Vec<_> = frame.outputs.iter().map(|tensor| tensor.to_value()).collect();
+    let values: Vec<_> = frame
+        .outputs
+        .iter()
+        .map(|tensor| tensor.to_value())
+        .collect();
     if let (Some(reference), Some(inputs)) = (&mut collecting.reference, inputs) {
         let expected = reference.run(inputs)?;
         for (value, expected) in values.iter().zip(&expected) {
             let comparison = compare(value, &expected.to_value());
-            *collected.wrong.get_or_insert(0) += comparison.wrong;
-            collected.max_abs_diff = collected.max_abs_diff.max(comparison.max_abs_diff);
+            collected
+                .comparison
+                .get_or_insert_default()
+                .merge(&comparison);
         }
     }
-    if let Some(right) = collecting.truth.as_ref().and_then(|truth| truth.judge(source, &values)) {
+    if let Some(right) = collecting
+        .truth
+        .as_ref()
+        .and_then(|truth| judge(truth, source, &values))
+    {
         collected.answers.0 += 1;
         collected.answers.1 += u64::from(right);
     }
-    sink.map_or(Ok(()), |sink| sink.frame(source, frame.latency, &values))
+    let latency_ms = frame.latency.as_secs_f64() * 1e3;
+    let number = collected.latencies.len() as u64 - 1;
+    sink.map_or(Ok(()), |sink| {
+        sink.frame(number, source, latency_ms, &values)
+    })
+}
+
+/// Whether the first output's highest score is the source's class; none where either is unknown.
+fn judge(truth: &Truth, source: &str, outputs: &[Value]) -> Option<bool> {
+    let scores = outputs
+        .first()
+        .filter(|output| output.dtype == Dtype::F32)?;
+    let &(class, _) = top_k(scores, 1).first()?;
+    Some(truth.class(source)? == class)
 }

@@ -1,6 +1,7 @@
 //! Why a rank gives up, and the exit code that goes with it.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::comm::LinkError;
 
@@ -74,9 +75,30 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a panic said.
+/// Where the last panic of this process was, for the line about it.
+static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Keeps panics from printing pages: whoever catches one says it in one line.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info
+            .location()
+            .map(|at| format!("{}:{}", at.file(), at.line()));
+        *PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }));
+}
+
+/// What a panic said, and where it was if `quiet_panics` is on.
 pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-    one_line(text.unwrap_or("a panic without a message"))
+    let place = PANICKED_AT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+    one_line(&format!(
+        "{}{place}",
+        text.unwrap_or("a panic without a message")
+    ))
 }

@@ -113,20 +113,34 @@ pub fn run_job(
     let ready = share(&mut pulse, place, bundle)?;
     pulse.set_watchdog(ready.spec.run.watchdog);
     let guard = Guard::start(pulse.ticks(), ready.spec.run.watchdog, name);
-    let (cast_as, hosts) = cast(&mut pulse, place, &ready.spec)?;
+    let (cast_as, seats) = cast(&mut pulse, place, &ready.spec)?;
     let finished = {
         let mut link = Roles::new(&mut pulse, &cast_as);
         let program = agree_on_plan(&mut link, place, &ready)?;
-        let seat = take_seat(&mut link, place, &ready.spec, &hosts)?;
+        let seat = take_seat(&mut link, place, &ready.spec, &seats)?;
         let origin = match (&lead, ready.from_folder) {
             (_, true) => Origin::Folder(super::lead::folder_of(&request.spec)),
             (Some(lead), _) => Origin::Model(lead.weights()?),
             (None, _) => Origin::Messages,
         };
-        let pieces = load(&mut link, place, &program, origin, seat.engine(), seat.binder())?;
+        let pieces = load(
+            &mut link,
+            place,
+            &program,
+            origin,
+            seat.engine(),
+            seat.binder(),
+        )?;
         let setup = started.elapsed();
         let ran = super::lead::run(&mut link, place, &program, &seat, pieces, lead, request)?;
-        finish(&mut link, place, &program, &seat, (ran, setup), (&hosts, &ready, request))?
+        finish(
+            &mut link,
+            place,
+            &program,
+            &seat,
+            (ran, setup),
+            (&seats, request),
+        )?
     };
     pulse.stop_watching();
     drop(guard);

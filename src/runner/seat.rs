@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::failure::{Failure, WRONG_INPUT};
 use super::job::{End, Place};
-use super::setup::verdict;
-use crate::binding::{bind_current_thread, current_mask, plan_binding, Binding};
+use super::setup::{verdict, Seats};
+use crate::binding::{self, bind_current_thread, plan_binding, Launcher, Mask};
 use crate::comm::Link;
 use crate::engine::tract::Tract;
 use crate::engine::Engine;
@@ -16,7 +16,7 @@ pub struct Seat {
     /// Compute threads.
     pub threads: usize,
     /// Cores that they are bound to.
-    pub binding: Binding,
+    pub cores: Mask,
 }
 
 /// Works out this rank's cores inside of the mask that the launcher gave.
@@ -27,44 +27,49 @@ pub fn take_seat(
     link: &mut dyn Link,
     place: &Place<'_>,
     spec: &Spec,
-    hosts: &[String],
+    seats: &Seats,
 ) -> Result<Seat, End> {
     let rank = link.rank().index();
-    let own = spec.ranks.get(rank);
-    let threads = own.and_then(|own| own.threads).unwrap_or(spec.run.threads);
-    let neighbours = hosts.iter().filter(|&host| *host == hosts[rank]).count();
-    let before = hosts[..rank].iter().filter(|&host| *host == hosts[rank]).count();
-    let cores = own.and_then(|own| own.cores.as_deref());
-    let seat = plan_binding(&current_mask(), cores, threads, before, neighbours)
-        .map(|binding| Seat { threads, binding })
-        .map_err(|error| {
-            Failure::new(WRONG_INPUT, format!("{}: ranks[{rank}].cores: {error}", spec.model.display()))
-        });
-    let seat = verdict(link, place, seat)?;
-    if let Some(warning) = &seat.binding.warning {
+    let threads = |rank: usize| {
+        let own = spec.ranks.get(rank).and_then(|own| own.threads);
+        own.unwrap_or(spec.run.threads)
+    };
+    let all: Vec<_> = (0..link.size())
+        .map(|rank| (seats[rank].0.clone(), seats[rank].1.clone(), threads(rank)))
+        .collect();
+    let among = binding::Place::among(&all, rank);
+    let (launcher, ..) = Launcher::detect(|name| std::env::var(name).ok());
+    let asked = spec.ranks.get(rank).and_then(|own| own.cores.as_deref());
+    let bound = plan_binding(&all[rank].1, asked, threads(rank), among, launcher);
+    let bound =
+        bound.map_err(|error| Failure::new(WRONG_INPUT, format!("ranks[{rank}].cores: {error}")));
+    let bound = verdict(link, place, bound)?;
+    if let Some(warning) = &bound.warning {
         log::warn!("{warning}");
     }
-    Ok(seat)
+    let mut cores: Vec<_> = bound.threads.into_iter().flatten().collect();
+    cores.sort_unstable();
+    cores.dedup();
+    Ok(Seat {
+        threads: threads(rank),
+        cores: Mask(cores),
+    })
 }
 
 impl Seat {
-    /// The engine for this rank's pieces.
-    pub fn engine(&self) -> Arc<dyn Engine> {
-        Arc::new(Tract { threads: self.threads })
+    /// Makes the engine for this rank's pieces; its threads inherit the calling thread's cores.
+    pub fn engine(&self) -> impl FnOnce() -> anyhow::Result<Arc<dyn Engine>> + Send + 'static {
+        let threads = self.threads;
+        move || Ok(Arc::new(Tract::new(threads)?))
     }
 
     /// Binds the thread that it is called on, and the threads which that one starts.
     pub fn binder(&self) -> impl FnOnce() + Send + 'static {
-        let cores = self.binding.cores.clone();
+        let cores = self.cores.0.clone();
         move || {
             if let Err(error) = bind_current_thread(&cores) {
                 log::warn!("threads are not bound: {error:#}");
             }
         }
-    }
-
-    /// The cores for people, e.g. `0-3`.
-    pub fn cores(&self) -> String {
-        crate::binding::describe(&self.binding.cores)
     }
 }

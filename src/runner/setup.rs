@@ -9,11 +9,12 @@ use super::failure::{panic_message, Failure, DEFECT, WRONG_INPUT};
 use super::frame::Program;
 use super::idle::Idle;
 use super::job::{End, Place};
+use crate::binding::{current_mask, Mask};
 use crate::comm::collective::{agree, agree_hash, broadcast_bytes, gather_bytes};
 use crate::comm::{Link, Mailbox};
 use crate::graph::{check_graph, Graph};
 use crate::plan::{check, compile};
-use crate::platform::roles::match_roles;
+use crate::platform::match_roles;
 use crate::spec::{yaml, Spec};
 
 /// Changes with every change of what ranks say to each other.
@@ -98,7 +99,10 @@ pub fn verdict<T>(
     own: Result<T, Failure>,
 ) -> Result<T, End> {
     let rank = link.rank();
-    let code = own.as_ref().err().map(|failure| u8::try_from(failure.code).unwrap_or(1));
+    let code = own
+        .as_ref()
+        .err()
+        .map(|failure| u8::try_from(failure.code).unwrap_or(1));
     let lowest = agree(&mut Mailbox::new(link), code, &mut pump())?;
     match (lowest, own) {
         (None, Ok(value)) => Ok(value),
@@ -141,7 +145,10 @@ pub fn spawn<T: Send + 'static>(
 /// What a thread came back with; a panic is a defect.
 pub fn join<T>(worker: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
     worker.join().unwrap_or_else(|payload| {
-        Err(Failure::new(DEFECT, format!("panicked: {}", panic_message(&*payload))))
+        Err(Failure::new(
+            DEFECT,
+            format!("panicked: {}", panic_message(&*payload)),
+        ))
     })
 }
 
@@ -155,15 +162,28 @@ pub fn share(link: &mut dyn Link, place: &Place<'_>, bundle: Vec<u8>) -> Result<
         broadcast_bytes(&mut mail, bundle, BUNDLE_LIMIT, &mut pump())?
     };
     let ready = Bundle::decode(&bytes).and_then(|bundle| {
-        let Bundle { spec_file, spec_text, graph, from_folder } = bundle;
+        let Bundle {
+            spec_file,
+            spec_text,
+            graph,
+            from_folder,
+        } = bundle;
         let spec = yaml::parse(&spec_file, &spec_text);
         let spec = spec.map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
-        Ok(Ready { spec, graph, from_folder, spec_file })
+        Ok(Ready {
+            spec,
+            graph,
+            from_folder,
+            spec_file,
+        })
     });
     verdict(link, place, ready)
 }
 
-/// Which role each process plays, and the hosts by role; the same on all ranks.
+/// Every rank's host and the cores that its launcher gave it, by rank.
+pub type Seats = Vec<(String, Mask)>;
+
+/// Which role each process plays, and where it is; the same on all ranks.
 ///
 /// # Errors
 /// `End`: no process is on a host that the spec names, or the link failed.
@@ -171,37 +191,53 @@ pub fn cast(
     link: &mut dyn Link,
     place: &Place<'_>,
     spec: &Spec,
-) -> Result<(Vec<usize>, Vec<String>), End> {
-    let names = {
-        let mut mail = Mailbox::new(&mut *link);
-        gather_bytes(&mut mail, place.host.clone().into_bytes(), NOTE_LIMIT, &mut pump())?
-    };
-    let hosts: Vec<_> =
-        names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let wanted: Vec<_> = spec.ranks.iter().map(|rank| rank.host.clone()).collect();
+) -> Result<(Vec<usize>, Seats), End> {
     let size = link.size();
-    let mut wanted = wanted;
-    wanted.resize(size, None);
-    let matched = match hosts.is_empty() {
-        true => Ok(vec![]),
-        false => match_roles(&wanted, &hosts).map_err(|line| Failure::new(WRONG_INPUT, line)),
+    let own = current_mask().map(|mask| (place.host.clone(), mask));
+    let own = verdict(link, place, own.map_err(|error| Failure::input(&error)))?;
+    let own = postcard::to_stdvec(&own).expect("plain data serialises");
+    let gathered = {
+        let mut mail = Mailbox::new(&mut *link);
+        gather_bytes(&mut mail, own, NOTE_LIMIT, &mut pump())?
     };
-    let roles = verdict(link, place, matched)?;
-    let mut by_role = vec![String::new(); hosts.len()];
-    for (process, &role) in roles.iter().enumerate() {
-        by_role[role] = hosts[process].clone();
-    }
-    let bytes = postcard::to_stdvec(&(&roles, &by_role)).expect("plain data serialises");
+    let matched = match gathered.is_empty() {
+        true => Ok((vec![], vec![])),
+        false => match_all(spec, size, &gathered),
+    };
+    let matched = verdict(link, place, matched)?;
+    let bytes = postcard::to_stdvec(&matched).expect("plain data serialises");
     let bytes = {
         let mut mail = Mailbox::new(&mut *link);
         broadcast_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
     };
-    let (roles, by_role): (Vec<usize>, Vec<String>) = postcard::from_bytes(&bytes)
+    let (roles, seats): (Vec<usize>, Seats) = postcard::from_bytes(&bytes)
         .map_err(|error| Failure::new(DEFECT, format!("rank 0's roles: {error}")))?;
     let mut sorted = roles.clone();
     sorted.sort_unstable();
-    if sorted != (0..size).collect::<Vec<_>>() || by_role.len() != size {
+    if sorted != (0..size).collect::<Vec<_>>() || seats.len() != size {
         return Err(Failure::new(DEFECT, "rank 0's roles are no permutation").into());
+    }
+    Ok((roles, seats))
+}
+
+/// Rank 0: roles by process, seats by role.
+fn match_all(
+    spec: &Spec,
+    size: usize,
+    gathered: &[Vec<u8>],
+) -> Result<(Vec<usize>, Seats), Failure> {
+    let seats: Result<Seats, _> = gathered
+        .iter()
+        .map(|bytes| postcard::from_bytes(bytes))
+        .collect();
+    let seats = seats.map_err(|error| Failure::new(DEFECT, format!("a rank's seat: {error}")))?;
+    let hosts: Vec<_> = seats.iter().map(|(host, _)| host.clone()).collect();
+    let mut wanted: Vec<_> = spec.ranks.iter().map(|rank| rank.host.clone()).collect();
+    wanted.resize(size.max(spec.rank_count()), None);
+    let roles = match_roles(&wanted, &hosts).map_err(|line| Failure::new(WRONG_INPUT, line))?;
+    let mut by_role = seats.clone();
+    for (process, &role) in roles.iter().enumerate() {
+        by_role[role] = seats[process].clone();
     }
     Ok((roles, by_role))
 }
@@ -225,9 +261,10 @@ pub fn agree_on_plan(
         agree_hash(&mut mail, program.plan.hash(), &mut pump())?
     };
     let own = match differs {
-        Some(rank) if rank == link.rank() => {
-            Err(Failure::new(DEFECT, "this rank compiled another plan than rank 0"))
-        }
+        Some(rank) if rank == link.rank() => Err(Failure::new(
+            DEFECT,
+            "this rank compiled another plan than rank 0",
+        )),
         _ => Ok(program),
     };
     verdict(link, place, own)
@@ -249,8 +286,12 @@ pub fn plan_of(ready: &Ready, size: usize) -> Result<crate::plan::Plan, Failure>
     }
     let plan = compile(&ready.graph, &ready.spec)
         .map_err(|error| wrong(format!("{}: {error}", ready.spec_file)))?;
-    let mut limits: Vec<_> =
-        ready.spec.ranks.iter().map(|rank| rank.memory_mb.map(|mb| mb << 20)).collect();
+    let mut limits: Vec<_> = ready
+        .spec
+        .ranks
+        .iter()
+        .map(|rank| rank.memory_mb.map(|mb| mb << 20))
+        .collect();
     limits.resize(size, None);
     check(&ready.graph, &plan, Some(&limits)).map_err(|error| wrong(error.to_string()))?;
     Ok(plan)

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use autodice::geometry::{copy_box, Interval, Region, Window};
-use autodice::graph::{check_graph, Attribute, Dtype, Graph, Op, Operand, Value};
+use autodice::graph::{
+    check_graph, computable, input_needs, macs, Attribute, Dtype, Graph, Op, Operand, Value,
+};
 use autodice::ids::{ActivationId, WeightId};
 use autodice::model::onnx::{external_tensor, model, node, tensor, value_info};
 use autodice::model::read::{read, Source};
@@ -974,4 +976,369 @@ fn an_output_in_the_middle_that_nothing_reads_keeps_its_place() {
         assert_eq!(source.graph.nodes[0].outputs.len(), count);
         assert_eq!(source.graph.nodes[0].op == Op::Opaque, op_is_opaque);
     }
+}
+
+/// Reads bytes as a model: a graph that holds together or one line, never a panic.
+fn read_any(fixture: &Fixture, bytes: &[u8]) -> bool {
+    std::fs::write(fixture.path(), bytes).unwrap();
+    match fixture.read() {
+        Ok(source) => {
+            check_graph(&source.graph).unwrap();
+            for node in source.graph.node_ids() {
+                // What the splits ask of a graph must hold for any graph that was read.
+                let whole = source.graph.whole(source.graph.node(node).outputs[0]);
+                let made = computable(&source.graph, node, &whole);
+                input_needs(&source.graph, node, &made);
+                macs(&source.graph, node);
+            }
+            true
+        }
+        Err(_) => {
+            fixture.refusal();
+            false
+        }
+    }
+}
+
+/// A model with most of what the reader treats by itself.
+fn varied_graph() -> pb::GraphProto {
+    let pool = [
+        ("kernel_shape", ints(&[3, 3])),
+        ("strides", ints(&[2, 2])),
+        ("auto_pad", Attribute::Text("SAME_UPPER".into())),
+    ];
+    let nodes = vec![
+        node(
+            "BatchNormalization",
+            "bn",
+            &["x", "c", "c", "c", "c"],
+            &["b"],
+            &[],
+        ),
+        node("MaxPool", "pool", &["b"], &["p"], &pool),
+        node("Upsample", "up", &["p", "scales"], &["u"], &[]),
+        node(
+            "Concat",
+            "cat",
+            &["u", "u"],
+            &["k"],
+            &[("axis", Attribute::Int(1))],
+        ),
+        node("Shape", "shape", &["k"], &["s"], &[]),
+        node("ConstantOfShape", "zeros", &["s"], &["z"], &[]),
+        node("Expand", "wide", &["one", "s"], &["o"], &[]),
+        node("Add", "add", &["k", "z"], &["a"], &[]),
+        node("Mul", "mul", &["a", "o"], &["m"], &[]),
+        node("Reshape", "flat", &["m", "target"], &["f"], &[]),
+        node("MatMul", "product", &["f", "w"], &["y"], &[]),
+    ];
+    let mut typed = tensor("c", &counting(&[2]));
+    typed.raw_data = vec![];
+    typed.float_data = vec![1.0, 2.0];
+    let mut target = tensor("target", &integers(&[]));
+    target.dims = vec![2];
+    target.int64_data = vec![1, -1];
+    let tensors = vec![
+        typed,
+        target,
+        tensor("one", &counting(&[1])),
+        tensor("w", &counting(&[64, 3])),
+        tensor("scales", &Value::from_f32(&[4], &[1.0, 1.0, 2.0, 2.0])),
+    ];
+    graph_of(nodes, &[("x", &[1, 2, 4, 4])], &["y"], tensors)
+}
+
+#[test]
+fn a_file_cut_anywhere_ends_in_one_line() {
+    for (graph, opset) in [(small_graph(), 13), (varied_graph(), 9)] {
+        let bytes = model(graph, opset).encode_to_vec();
+        let fixture = Fixture::new(&bytes);
+        assert!(read_any(&fixture, &bytes));
+        let whole = (0..bytes.len()).filter(|&length| read_any(&fixture, &bytes[..length]));
+        // Only a cut between the graph and what follows it leaves a model.
+        assert!(whole.count() <= 2);
+    }
+}
+
+#[test]
+fn a_file_with_damaged_bytes_ends_in_one_line() {
+    let mut random = Random(20);
+    for (graph, opset) in [(small_graph(), 13), (varied_graph(), 9)] {
+        let bytes = model(graph, opset).encode_to_vec();
+        let fixture = Fixture::new(&bytes);
+        let mut read = 0;
+        for _ in 0..3000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + random.below(4) {
+                let at = random.below(bytes.len());
+                damaged[at] = random.next() as u8;
+            }
+            read += usize::from(read_any(&fixture, &damaged));
+        }
+        assert!(
+            read > 100,
+            "{read} of 3000: the damage is not only at the door"
+        );
+    }
+}
+
+#[test]
+fn damaged_numbers_and_names_end_in_one_line() {
+    // Damage that keeps the protobuf whole gets further in than random bytes do.
+    let mut random = Random(77);
+    let numbers = [
+        0,
+        1,
+        -1,
+        2,
+        7,
+        255,
+        1 << 20,
+        1 << 31,
+        1 << 40,
+        i64::MAX,
+        i64::MIN,
+    ];
+    for (graph, opset) in [(small_graph(), 13), (varied_graph(), 9)] {
+        let fixture = Fixture::new(&[]);
+        for _ in 0..1500 {
+            let mut graph = graph.clone();
+            let number = numbers[random.below(numbers.len())];
+            let at = random.below(graph.node.len());
+            match random.below(8) {
+                0 => {
+                    let to = random.below(graph.initializer.len());
+                    let dims = &mut graph.initializer[to].dims;
+                    let axis = random.below(dims.len());
+                    dims[axis] = number;
+                }
+                1 => {
+                    let to = random.below(graph.initializer.len());
+                    graph.initializer[to].data_type = number as i32;
+                }
+                2 => {
+                    let node = &mut graph.node[at];
+                    if let Some(attribute) = node.attribute.first_mut() {
+                        attribute.i = number;
+                        attribute.ints.iter_mut().for_each(|i| *i = number);
+                    }
+                }
+                3 => {
+                    let to = random.below(graph.node.len());
+                    graph.node[at].op_type = graph.node[to].op_type.clone();
+                }
+                4 => {
+                    let to = random.below(graph.node.len());
+                    let name = graph.node[to].output[0].clone();
+                    graph.node[at].input[0] = name;
+                }
+                5 => {
+                    graph.node[at].input.pop();
+                }
+                6 => graph.node[at].input.push("x".into()),
+                _ => {
+                    let to = random.below(graph.initializer.len());
+                    let mut dims = integers(&[number; 4]);
+                    dims.shape = vec![random.below(5)];
+                    dims.bytes.truncate(dims.shape[0] * 8);
+                    let name = graph.initializer[to].name.clone();
+                    graph.initializer[to] = tensor(&name, &dims);
+                }
+            }
+            read_any(&fixture, &model(graph, opset).encode_to_vec());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_model_is_refused_by_name() {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10\x08\x02\0\0\0";
+    for bytes in [
+        &b""[..],
+        png,
+        b"stages:\n- ranks: [0]\n",
+        &[0xff; 400],
+        &[0; 400],
+    ] {
+        let line = Fixture::new(bytes).refusal();
+        assert!(line.contains("not a readable ONNX model"), "{line}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let line = read(folder.path(), &[]).unwrap_err().to_string();
+    assert!(line.contains("not a regular file"), "{line}");
+    let missing = folder.path().join("missing.onnx");
+    let line = read(&missing, &[]).unwrap_err().to_string();
+    assert!(line.contains("missing.onnx: No such file"), "{line}");
+    assert_eq!(line.matches("missing.onnx").count(), 1, "{line}");
+}
+
+#[test]
+fn what_is_not_supported_is_one_line_with_node_and_operator() {
+    let one = |node: pb::NodeProto| {
+        let tensors = vec![
+            tensor("big", &integers(&[1 << 20, 1 << 20])),
+            tensor("two", &integers(&[2, -1, 3, 3])),
+        ];
+        Fixture::of(&model(
+            graph_of(vec![node], &[("x", &[1, 2, 4, 4])], &["y"], tensors),
+            13,
+        ))
+        .refusal()
+    };
+    let mut foreign = node("Relu", "mine", &["x"], &["y"], &[]);
+    foreign.domain = "example.org".into();
+    let mut branch = node("If", "branch", &["x"], &["y"], &[]);
+    branch.attribute.push(pb::AttributeProto {
+        name: "then_branch".into(),
+        g: Some(small_graph()),
+        r#type: pb::attribute_proto::AttributeType::Graph as i32,
+        ..Default::default()
+    });
+    let cases = [
+        (
+            node("Foo", "n", &["x"], &["y"], &[]),
+            "node n (Foo): operator Foo is not supported",
+        ),
+        (
+            node("Foo\nBar", "n\u{7}", &["x"], &["y"], &[]),
+            "Foo Bar is not supported",
+        ),
+        (foreign, "node mine (Relu): operators of domain example.org"),
+        (branch, "node branch (If): "),
+        (
+            node("Relu", "n", &["z"], &["y"], &[]),
+            "node n (Relu): reads tensor z, which nothing makes",
+        ),
+        (
+            node("Relu", "n", &["y"], &["y"], &[]),
+            "node n (Relu): needs its own output (a circle)",
+        ),
+        (
+            node("Relu", "n", &["x"], &["x"], &[]),
+            "node n (Relu): makes tensor x, which is made elsewhere too",
+        ),
+        (
+            node("Relu", "n", &["x"], &["u"], &[]),
+            "output y: no node makes it",
+        ),
+        (
+            node("RandomNormalLike", "n", &["x"], &["y"], &[]),
+            "random numbers",
+        ),
+        (
+            node("Expand", "n", &["x", "x"], &["y"], &[]),
+            "node n (Expand): ",
+        ),
+        (
+            node("ConstantOfShape", "n", &["big"], &["y"], &[]),
+            "a constant of 4398046511104 bytes, at most 1073741824",
+        ),
+        (node("Relu", "n", &[], &["y"], &[]), "node n (Relu): "),
+        (
+            node(
+                "Conv",
+                "n",
+                &["x", "x"],
+                &["y"],
+                &[("pads", ints(&[1 << 40, 0, 0, 0]))],
+            ),
+            "attribute pads is 1099511627776",
+        ),
+        (
+            node("Expand", "n", &["x", "big"], &["y"], &[]),
+            "node n (Expand): ",
+        ),
+        (
+            node("Tile", "n", &["x", "big"], &["y"], &[]),
+            "node n (Tile): ",
+        ),
+    ];
+    for (node, reason) in cases {
+        let what = format!("{node:?}");
+        let line = one(node);
+        assert!(line.contains(reason), "{what}: {line}");
+    }
+    let old = Fixture::of(&model(small_graph(), 6)).refusal();
+    assert!(
+        old.ends_with("opset 6 of ONNX, supported are 7 to 23"),
+        "{old}"
+    );
+    let mut proto = model(small_graph(), 13);
+    proto.graph.as_mut().unwrap().initializer[0].data_type = 8;
+    let line = Fixture::of(&proto).refusal();
+    assert!(
+        line.ends_with("node conv (Conv): initialiser conv.w: strings are not supported"),
+        "{line}"
+    );
+}
+
+#[test]
+fn constants_that_would_fill_the_machine_are_refused_before_they_are_made() {
+    let huge = [
+        vec![node("Expand", "n", &["one", "big"], &["k"], &[])],
+        vec![node("Tile", "n", &["one", "big"], &["k"], &[])],
+        vec![node("Range", "n", &["zero", "far", "step"], &["k"], &[])],
+        vec![node("Pad", "n", &["one", "big4"], &["k"], &[])],
+        vec![node("OneHot", "n", &["big", "far", "ends"], &["k"], &[])],
+        vec![
+            node("ConstantOfShape", "a", &["square"], &["p"], &[]),
+            node("MatMul", "n", &["p", "p"], &["k"], &[]),
+        ],
+        vec![
+            node("ConstantOfShape", "a", &["tall"], &["p"], &[]),
+            node("Transpose", "t", &["p"], &["q"], &[]),
+            node("Mul", "n", &["p", "q"], &["k"], &[]),
+        ],
+    ];
+    for nodes in huge {
+        let what = format!("{:?}", nodes.last());
+        let scalar = |x: i64| Value {
+            shape: vec![],
+            ..integers(&[x])
+        };
+        let tensors = vec![
+            tensor("one", &Value::from_f32(&[1, 1], &[1.0])),
+            tensor("big", &integers(&[1 << 20, 1 << 20])),
+            tensor("big4", &integers(&[0, 1 << 20, 1 << 20, 0])),
+            tensor("zero", &scalar(0)),
+            tensor("far", &scalar(1 << 40)),
+            tensor("step", &scalar(1)),
+            tensor("ends", &Value::from_f32(&[2], &[0.0, 1.0])),
+            tensor("square", &integers(&[15_000, 15_000])),
+            tensor("tall", &integers(&[100_000, 1])),
+        ];
+        let mut all = nodes;
+        all.push(node("Add", "add", &["x", "k"], &["y"], &[]));
+        let graph = graph_of(all, &[("x", &[1, 1])], &["y"], tensors);
+        let started = std::time::Instant::now();
+        let line = Fixture::of(&model(graph, 13)).refusal();
+        assert!(line.contains("node n ("), "{what}: {line}");
+        assert!(started.elapsed().as_secs() < 5, "{what}");
+    }
+}
+
+#[test]
+fn lengths_beyond_the_file_and_absurd_counts_are_refused() {
+    // A graph of 2^40 bytes, an initialiser of 2^62, a node of a million empty inputs.
+    let mut long = vec![0x3a];
+    prost::encoding::encode_varint(1 << 40, &mut long);
+    assert!(Fixture::new(&long)
+        .refusal()
+        .contains("a field of 1099511627776 bytes"));
+    let mut graph = small_graph();
+    graph.initializer[0].dims = vec![1 << 31, 1 << 31, 1 << 31];
+    let line = Fixture::of(&model(graph, 13)).refusal();
+    assert!(line.contains("is too large"), "{line}");
+    let mut graph = small_graph();
+    graph.node[0].input = vec![String::new(); 2_100_000];
+    let line = Fixture::of(&model(graph, 13)).refusal();
+    assert!(line.contains("more than 2000000 names"), "{line}");
+    let mut graph = small_graph();
+    graph.node = vec![pb::NodeProto::default(); 100_001];
+    let line = Fixture::of(&model(graph, 13)).refusal();
+    assert!(line.contains("more than 100000 nodes"), "{line}");
+    let mut graph = small_graph();
+    graph.node[1].name = "n".repeat(1 << 17);
+    let line = Fixture::of(&model(graph, 13)).refusal();
+    assert!(line.contains("a field of 131072 bytes"), "{line}");
 }

@@ -117,7 +117,10 @@ impl ModelBuilder {
     /// An f32 input of the model.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Handle {
         if elements(shape) == 0 {
-            self.fail(name, format!("an input of shape {shape:?} has no elements"));
+            self.fail(
+                name,
+                &format!("an input of shape {shape:?} has no elements"),
+            );
         }
         let handle = self.tensor(name, Dtype::F32, shape.to_vec());
         self.inputs.push(handle);
@@ -166,6 +169,11 @@ impl ModelBuilder {
         Ok(())
     }
 
+    /// The first thing that did not fit: the node's name, then what is wrong.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// Any operator of the default domain: `inputs`, then constants, which are named
     /// `<name>.<suffix>`; one f32 output of the shape given.
     pub fn custom(
@@ -185,14 +193,14 @@ impl ModelBuilder {
     }
 
     /// Remembers the first fault only: those after it follow from it.
-    fn fail(&mut self, node: &str, message: String) {
+    fn fail(&mut self, node: &str, message: &str) {
         self.fault.get_or_insert(format!("{node}: {message}"));
     }
 
     fn tensor(&mut self, name: &str, dtype: Dtype, shape: Vec<usize>) -> Handle {
         self.claim(name);
         if elements(&shape) > ELEMENTS {
-            self.fail(name, format!("a tensor of shape {shape:?} is too large"));
+            self.fail(name, &format!("a tensor of shape {shape:?} is too large"));
         }
         self.tensors.push(Tensor {
             name: name.into(),
@@ -204,7 +212,7 @@ impl ModelBuilder {
 
     fn claim(&mut self, name: &str) {
         if !self.names.insert(name.into()) {
-            self.fail(name, "the name is taken already".into());
+            self.fail(name, "the name is taken already");
         }
     }
 
@@ -246,7 +254,7 @@ impl ModelBuilder {
     ) -> String {
         self.claim(name);
         if elements(shape) > ELEMENTS {
-            self.fail(name, format!("a weight of shape {shape:?} is too large"));
+            self.fail(name, &format!("a weight of shape {shape:?} is too large"));
         }
         self.initializers.push(Initializer {
             name: name.into(),
@@ -295,3 +303,6 @@ fn elements(shape: &[usize]) -> u64 {
         .iter()
         .fold(1, |product: u64, &axis| product.saturating_mul(axis as u64))
 }
+
+#[cfg(test)]
+mod tests;

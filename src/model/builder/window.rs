@@ -65,7 +65,8 @@ impl Slide {
 
     /// Output length of a transposed convolution, (in - 1) · stride + span - pads.
     pub fn transposed(&self, axis: usize, input: usize) -> Option<usize> {
-        let full = input.checked_sub(1)?.checked_mul(self.stride[axis])?;
+        let stride = Some(self.stride[axis]).filter(|&stride| stride > 0)?;
+        let full = input.checked_sub(1)?.checked_mul(stride)?;
         full.checked_add(self.span(axis)?)?
             .checked_sub(self.pads[axis])?
             .checked_sub(self.pads[axis + 2])

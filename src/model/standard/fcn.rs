@@ -12,7 +12,7 @@ const CLASSES: usize = 21;
 pub(super) fn fcn_8s(net: &mut Net, x: Handle) -> Result<Handle> {
     let (height, width) = net.size;
     if height % 32 != 0 || width % 32 != 0 {
-        bail!("fcn: the size is {height}x{width}, must be multiples of 32");
+        bail!("fcn at {height}x{width}: height and width must be multiples of 32");
     }
     let [_, _, pool3, pool4, pool5] = vgg::body(net, x, [2, 2, 3, 3, 3]);
     let hidden = net.channels(4096);

@@ -72,7 +72,7 @@ pub fn build(name: &str, options: &Options) -> Result<ModelBuilder> {
     let published = published_size(name);
     let (height, last) = options.size.unwrap_or((published, published));
     let mut net = Net {
-        b: ModelBuilder::with_weights(&format!("{name} at {height}x{last}"), weights),
+        b: ModelBuilder::with_weights(name, weights),
         width: f64::from(width),
         size: (height, last),
     };
@@ -99,7 +99,10 @@ pub fn build(name: &str, options: &Options) -> Result<ModelBuilder> {
         _ => bail!("no architecture {name:?}; there are {}", NAMES.join(", ")),
     };
     net.b.output(y);
-    net.b.check()?;
+    // The size names the fault; the builder's own line begins with the model's name.
+    if let Some(fault) = net.b.fault() {
+        bail!("{name} at {height}x{last}: {fault}");
+    }
     Ok(net.b)
 }
 

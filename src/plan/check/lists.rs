@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Codec, Plan, Sum, Terms, Transfer, MAX_TAG};
+use super::super::{Codec, Plan, Sum, Terms, Transfer, MAX_TAG, MAX_WINDOW};
 use super::{named, CheckError};
 use crate::geometry::Region;
 use crate::graph::{Graph, Op, Operand};
@@ -16,8 +16,11 @@ pub fn check(graph: &Graph, plan: &Plan) -> Result<(), CheckError> {
     if plan.ranks.is_empty() {
         return refuse("no rank, at least 1 is needed".into());
     }
-    if plan.window == 0 {
-        return refuse("a window of 0 frames, at least 1 is needed".into());
+    if !(1..=MAX_WINDOW).contains(&plan.window) {
+        let window = plan.window;
+        return refuse(format!(
+            "a window of {window}, 1 to {MAX_WINDOW} is possible"
+        ));
     }
     if !(1..=MAX_CYCLE).contains(&plan.cycle) {
         return refuse(format!(

@@ -410,16 +410,25 @@ fn folded_nodes_may_be_listed_but_not_be_an_end() {
 #[test]
 fn frames_in_flight_are_bounded_by_the_tags() {
     let graph = residual();
-    let mut asked = spec(vec![until("relu1", 0), rest(1)]);
-    asked.run.in_flight = Some(32768);
-    let plan = compile(&graph, &asked).expect("one message each way");
-    assert_eq!(plan.window, 32768);
-    asked.run.in_flight = Some(32769);
+    // conv0 and relu3 both travel from rank 0 to rank 1: two tags for each frame.
+    let nodes = [list(&["conv0", "conv2", "relu3"], 0), rest(1)];
+    let mut asked = spec(nodes.to_vec());
+    asked.run.in_flight = Some(16384);
+    let plan = compile(&graph, &asked).expect("a plan");
+    assert_eq!((plan.window, plan.transfers.len()), (16384, 4));
+    asked.run.in_flight = Some(16385);
     let message = compile(&graph, &asked).expect_err("too many").to_string();
     assert_eq!(
         message,
-        "run.in_flight: 1 messages between two ranks allow at most 32768 frames in flight, found \
-         32769"
+        "run.in_flight: 2 messages between two ranks allow at most 16384 frames in flight, found \
+         16385"
+    );
+    asked.stages = vec![rest(0)];
+    asked.run.in_flight = Some(40000);
+    let message = compile(&graph, &asked).expect_err("too many").to_string();
+    assert_eq!(
+        message,
+        "run.in_flight: found 40000, at most 32768 frames can be in flight"
     );
     asked.run.in_flight = Some(0);
     assert!(compile(&graph, &asked).is_err());

@@ -2,5 +2,7 @@
 
 pub mod equality;
 pub mod graph_builder;
+pub mod hand_plans;
 pub mod harness;
+pub mod interpreter;
 pub mod random_graph;

@@ -1,0 +1,225 @@
+//! What a run came to, on every rank and in all.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::collect::Collected;
+use super::failure::{Failure, DEFECT, INTERRUPTED, WRONG_OUTPUT};
+use super::frame::Program;
+use super::job::{End, Place, Request};
+use super::lead::Ran;
+use super::seat::Seat;
+use super::setup::{pump, verdict, Seats, NOTE_LIMIT};
+use super::times::FrameTimes;
+use crate::comm::collective::gather_bytes;
+use crate::comm::{Link, Mailbox};
+use crate::plan::tally;
+use crate::stats::Summary;
+
+/// What one rank did; small enough to travel to rank 0 at the end. Frames are those that count:
+/// no warm-up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankReport {
+    /// Which rank.
+    pub rank: usize,
+    /// Name of its machine.
+    pub host: String,
+    /// Cores that its compute threads are bound to, e.g. `0-3`.
+    pub cores: String,
+    /// The nodes that it runs, in words, e.g. `conv1_1 … pool2`.
+    pub stages: String,
+    /// Nodes that it runs, whole or in part.
+    pub nodes: usize,
+    /// Weights that it holds.
+    pub parameters_bytes: u64,
+    /// Per frame: waiting for messages; includes waiting for the rank before.
+    pub receive_ms: Summary,
+    /// Per frame: running pieces, copying and adding.
+    pub compute_ms: Summary,
+    /// Per frame: from the start of each message to its completion, summed.
+    pub send_ms: Summary,
+    /// Payload received, mean of all frames.
+    pub received_bytes: u64,
+    /// Payload sent, mean of all frames.
+    pub sent_bytes: u64,
+    /// Largest resident memory since the process began, set-up included.
+    pub peak_rss_bytes: u64,
+    /// From the start of set-up to the end of loading.
+    pub setup_ms: f64,
+    /// Elements out of bounds in outputs; none where nothing was compared. On rank 0, which
+    /// takes all outputs.
+    pub wrong: Option<u64>,
+}
+
+/// A finished job, on rank 0.
+#[derive(Debug)]
+pub struct Finished {
+    /// The code that all ranks leave with.
+    pub code: i32,
+    /// Whether rank 0 was told to stop early.
+    pub interrupted: bool,
+    /// Frames in flight at most.
+    pub window: u32,
+    /// What ran.
+    pub subject: Subject,
+    /// The outputs.
+    pub collected: Collected,
+    /// Every rank, in order.
+    pub ranks: Vec<RankReport>,
+}
+
+/// What ran, for the report.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The model's file, as the spec gives it.
+    pub model: String,
+    /// BLAKE3 of the spec's text.
+    pub spec_hash: [u8; 32],
+    /// BLAKE3 of the graph, in which every weight has its own hash.
+    pub model_hash: [u8; 32],
+    /// BLAKE3 of the plan.
+    pub plan_hash: [u8; 32],
+    /// Where frames came from, in words.
+    pub input: String,
+    /// Compute threads of a rank that says nothing else.
+    pub threads: usize,
+    /// Form of activations on the wire.
+    pub wire: String,
+}
+
+/// Brings every rank's report to rank 0 and agrees on the exit code.
+///
+/// # Errors
+/// `End`: the link failed, or rank 0 gave frames up and ends the job.
+pub fn finish(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    program: &Program,
+    seat: &Seat,
+    (ran, setup): (Ran, Duration),
+    (seats, request): (&Seats, &Request),
+) -> Result<Option<Finished>, End> {
+    if ran.driven.dropped > 0 {
+        let line = format!("told to stop: {} frames given up", ran.driven.dropped);
+        return Err(Failure::new(INTERRUPTED, line).into());
+    }
+    let rank = link.rank();
+    let mut own = rank_report(program, seat, &ran.driven.times, request.warmup);
+    own.host = seats[rank.index()].0.clone();
+    own.setup_ms = setup.as_secs_f64() * 1e3;
+    let bytes = postcard::to_stdvec(&own).expect("plain data serialises");
+    let reports = {
+        let mut mail = Mailbox::new(&mut *link);
+        gather_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
+    };
+    let finished = ran.collected.map(|collected| {
+        let ranks: Result<Vec<RankReport>, _> = reports
+            .iter()
+            .map(|bytes| postcard::from_bytes(bytes))
+            .collect();
+        let mut ranks =
+            ranks.map_err(|error| Failure::new(DEFECT, format!("a rank's report: {error}")))?;
+        let wrong = collected.comparison.map(|comparison| comparison.wrong);
+        ranks[0].wrong = wrong;
+        let code = match (ran.driven.interrupted, wrong.unwrap_or(0)) {
+            (true, _) => INTERRUPTED,
+            (false, 0) => 0,
+            (false, _) => WRONG_OUTPUT,
+        };
+        let (interrupted, window) = (ran.driven.interrupted, program.plan.window);
+        let mut subject = ran.subject;
+        subject.plan_hash = program.plan.hash();
+        Ok(Finished {
+            code,
+            interrupted,
+            window,
+            subject,
+            collected,
+            ranks,
+        })
+    });
+    let finished: Option<Finished> = finished.transpose().map_err(|failure: Failure| failure)?;
+    // The exit code travels as a verdict that nobody prints.
+    let code = finished.as_ref().map_or(0, |finished| finished.code);
+    let own = match code {
+        0 => Ok(()),
+        code => Err(Failure {
+            code,
+            message: String::new(),
+            silent: true,
+        }),
+    };
+    match (verdict(link, place, own), finished) {
+        (Err(End::Agreed(_)), Some(finished)) => Ok(Some(finished)),
+        (Err(end), _) => Err(end),
+        (Ok(()), finished) => Ok(finished),
+    }
+}
+
+fn rank_report(
+    program: &Program,
+    seat: &Seat,
+    times: &[(u64, FrameTimes)],
+    warmup: u64,
+) -> RankReport {
+    let counted: Vec<_> = times
+        .iter()
+        .filter(|(sequence, _)| *sequence >= warmup)
+        .map(|(_, times)| times)
+        .collect();
+    let summary = |of: fn(&FrameTimes) -> Duration| {
+        let samples: Vec<_> = counted
+            .iter()
+            .map(|times| of(times).as_secs_f64() * 1e3)
+            .collect();
+        Summary::of(&samples).unwrap_or_default()
+    };
+    let mean = |of: fn(&FrameTimes) -> u64| {
+        counted.iter().map(|times| of(times)).sum::<u64>() / counted.len().max(1) as u64
+    };
+    let mut nodes: Vec<_> = program
+        .own()
+        .pieces
+        .iter()
+        .flat_map(|piece| piece.nodes.iter().copied())
+        .collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let name = |at: Option<&crate::ids::NodeId>| {
+        at.map_or("-", |&id| &program.graph.node(id).origin)
+            .to_string()
+    };
+    let stages = match nodes.len() {
+        0 | 1 => name(nodes.first()),
+        _ => format!("{} … {}", name(nodes.first()), name(nodes.last())),
+    };
+    let weights = tally(&program.graph, &program.plan)
+        .map_or(0, |tally| tally.ranks[program.rank.index()].weight_bytes);
+    RankReport {
+        rank: program.rank.index(),
+        host: String::new(),
+        cores: seat.cores.to_string(),
+        stages,
+        nodes: nodes.len(),
+        parameters_bytes: weights,
+        receive_ms: summary(|times| times.receive),
+        compute_ms: summary(|times| times.compute),
+        send_ms: summary(|times| times.send),
+        received_bytes: mean(|times| times.received_bytes),
+        sent_bytes: mean(|times| times.sent_bytes),
+        peak_rss_bytes: peak_rss().unwrap_or(0),
+        setup_ms: 0.0,
+        wrong: None,
+    }
+}
+
+/// The process's largest resident memory so far, in bytes; none where the system does not say.
+pub fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
