@@ -1,5 +1,7 @@
 //! Pieces against the uncut model, bit for bit on small integers.
 
+#![allow(clippy::unwrap_used)]
+
 mod engine;
 mod fixture;
 mod folders;

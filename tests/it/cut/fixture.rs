@@ -186,6 +186,9 @@ pub struct Fixture {
     engine: Tract,
 }
 
+/// Nodes of a piece, and the boxes that it makes.
+pub type Cut = (Vec<NodeId>, Vec<(ActivationId, Region)>);
+
 pub const RANK: Rank = Rank(0);
 
 impl Fixture {
@@ -218,7 +221,7 @@ impl Fixture {
     }
 
     /// A plan of several pieces, likewise.
-    pub fn pieces(&self, pieces: &[(Vec<NodeId>, Vec<(ActivationId, Region)>)]) -> Plan {
+    pub fn pieces(&self, pieces: &[Cut]) -> Plan {
         let graph = &self.source.graph;
         let mut builder = self.builder();
         for (nodes, outputs) in pieces {

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use autodice::geometry::{Interval, Region};
-use autodice::ids::{ActivationId, NodeId, PieceId};
+use autodice::ids::{NodeId, PieceId};
 use autodice::model::folder::{write, Folder};
 
-use super::fixture::{add, int, ints, Fixture, Net, Random, RANK};
+use super::fixture::{add, int, ints, Cut, Fixture, Net, Random, RANK};
 
 /// A model of a dozen nodes that read any earlier activation.
 fn net(seed: u64) -> Fixture {
@@ -79,8 +79,6 @@ fn small(net: &mut Net, x: &str, name: &str, opset: i64) -> String {
 }
 
 /// Some nodes in a row (a gap could read what the piece makes) and boxes of what they make.
-type Cut = (Vec<NodeId>, Vec<(ActivationId, Region)>);
-
 fn random_cut(fixture: &Fixture, random: &mut Random) -> Cut {
     let graph = &fixture.source.graph;
     let count = graph.nodes.len();
