@@ -110,7 +110,7 @@ impl Executable for Loaded {
         let outcome = guarded(&name, || self.try_run(inputs));
         if outcome.is_err() {
             // What a failed run left behind would keep inputs alive, or meet the next frame.
-            self.state = guarded(&name, || Ok(self.plan.spawn()?))?;
+            self.state = guarded(&name, || self.plan.spawn())?;
         }
         outcome
     }

@@ -18,7 +18,7 @@ use crate::graph::{Graph, SubModel, Value};
 use crate::ids::{PieceId, Rank, WeightId};
 use crate::plan::Plan;
 
-use draft::draft;
+pub(super) use draft::{draft, title, Draft};
 
 /// Cuts a piece of `rank` out of the model. Inputs and outputs are in the piece's order; each has
 /// exactly the region that the piece lists for it.
@@ -74,7 +74,13 @@ pub fn cut_with(
     })
 }
 
-fn check_slice(graph: &Graph, weight: WeightId, region: &Region, value: &Value) -> Result<()> {
+/// Checks that a slice is what was asked for.
+pub(super) fn check_slice(
+    graph: &Graph,
+    weight: WeightId,
+    region: &Region,
+    value: &Value,
+) -> Result<()> {
     let known = graph.weight(weight);
     let bytes = region.volume() * known.dtype.size();
     anyhow::ensure!(

@@ -20,21 +20,29 @@ pub fn external_tensor(
     name: &str,
     (dtype, shape): (Dtype, &[usize]),
     location: &str,
-    (offset, length): (u64, u64),
+    place: (u64, u64),
 ) -> pb::TensorProto {
+    pb::TensorProto {
+        data_location: Some(pb::tensor_proto::DataLocation::External as i32),
+        external_data: external_data(location, place),
+        ..header(name, dtype, shape)
+    }
+}
+
+/// Where an initialiser's data is: `length` bytes at `offset` of the file `location`.
+pub fn external_data(
+    location: &str,
+    (offset, length): (u64, u64),
+) -> Vec<pb::StringStringEntryProto> {
     let entry = |key: &str, value: String| pb::StringStringEntryProto {
         key: key.into(),
         value,
     };
-    pb::TensorProto {
-        data_location: Some(pb::tensor_proto::DataLocation::External as i32),
-        external_data: vec![
-            entry("location", location.into()),
-            entry("offset", offset.to_string()),
-            entry("length", length.to_string()),
-        ],
-        ..header(name, dtype, shape)
-    }
+    vec![
+        entry("location", location.into()),
+        entry("offset", offset.to_string()),
+        entry("length", length.to_string()),
+    ]
 }
 
 fn header(name: &str, dtype: Dtype, shape: &[usize]) -> pb::TensorProto {

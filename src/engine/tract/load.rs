@@ -39,7 +39,7 @@ pub(super) fn sub_model(sub_model: SubModel, executor: Executor) -> Result<Arc<T
         let value = weights
             .remove(&tensor.name)
             .with_context(|| format!("weight {}: no data came with it", tensor.name))?;
-        constants.insert(tensor.name.clone(), constant(&tensor, value)?);
+        constants.insert(tensor.name.clone(), constant(&tensor, &value)?);
     }
     let parsed = tract_onnx::onnx().parse(&proto, None)?;
     drop(proto);
@@ -55,7 +55,7 @@ pub(super) fn sub_model(sub_model: SubModel, executor: Executor) -> Result<Arc<T
     plan(model, executor)
 }
 
-fn constant(proto: &pb::TensorProto, value: Value) -> Result<Arc<tract_onnx::prelude::Tensor>> {
+fn constant(proto: &pb::TensorProto, value: &Value) -> Result<Arc<tract_onnx::prelude::Tensor>> {
     let dims: Vec<i64> = value.shape.iter().map(|&axis| axis as i64).collect();
     ensure!(
         proto.dims == dims && proto.data_type == value.dtype.onnx(),
@@ -78,7 +78,7 @@ fn constant(proto: &pb::TensorProto, value: Value) -> Result<Arc<tract_onnx::pre
         value.dtype,
         value.shape
     );
-    Ok(Tensor::from_value(&value).share())
+    Ok(Tensor::from_value(value).share())
 }
 
 /// Optimises the model of a file, with its inputs fixed.
@@ -127,5 +127,5 @@ fn plan(model: InferenceModel, executor: Executor) -> Result<Arc<TypedSimplePlan
         executor: Some(executor),
         ..RunOptions::default()
     };
-    Ok(TypedSimplePlan::new_with_options(model, &options)?)
+    TypedSimplePlan::new_with_options(model, &options)
 }

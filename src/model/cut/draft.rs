@@ -34,10 +34,8 @@ type Partial = BTreeMap<ActivationId, bool>;
 /// # Errors
 /// One line that names the rank, the piece and the node.
 pub(crate) fn draft(graph: &Graph, plan: &Plan, rank: Rank, id: PieceId) -> Result<Draft> {
-    let ranks = plan.ranks.get(rank.index());
-    let piece = ranks.and_then(|own| own.pieces.get(id.index()));
-    let piece = piece.with_context(|| format!("rank {rank} has no {id}"))?;
-    let name = title(graph, rank, id, piece);
+    let name = title(graph, plan, rank, id)?;
+    let piece = &plan.ranks[rank.index()].pieces[id.index()];
     let context = || name.clone();
     let work = piece_work(graph, plan, rank, piece).with_context(context)?;
     let tensors = build(graph, plan, rank, piece, &work).with_context(context)?;
@@ -64,15 +62,24 @@ pub(crate) fn draft(graph: &Graph, plan: &Plan, rank: Rank, id: PieceId) -> Resu
     })
 }
 
-/// `rank 1 piece 0 (conv2_1 … pool3)`.
-fn title(graph: &Graph, rank: Rank, id: PieceId, piece: &Piece) -> String {
-    let node = |id: &NodeId| graph.node(*id).name.as_str();
+/// What a piece is called: `rank 1 piece 0 (conv2_1 … pool3)`.
+///
+/// # Errors
+/// One line, where the plan has no such piece or the piece has nodes of another graph.
+pub(crate) fn title(graph: &Graph, plan: &Plan, rank: Rank, id: PieceId) -> Result<String> {
+    let own = plan.ranks.get(rank.index());
+    let piece = own.and_then(|own| own.pieces.get(id.index()));
+    let piece = piece.with_context(|| format!("rank {rank} has no piece {}", id.index()))?;
+    let node = |id: &NodeId| {
+        let node = graph.nodes.get(id.index());
+        node.map_or("?", |node| node.name.as_str())
+    };
     let nodes = match &piece.nodes[..] {
         [] => "no nodes".to_string(),
         [only] => node(only).to_string(),
         [first, .., last] => format!("{} … {}", node(first), node(last)),
     };
-    format!("rank {rank} piece {} ({nodes})", id.index())
+    Ok(format!("rank {rank} piece {} ({nodes})", id.index()))
 }
 
 fn domains<'a>(graph: &'a Graph, piece: &'a Piece) -> impl Iterator<Item = &'a str> {

@@ -198,7 +198,10 @@ impl Job<'_, '_> {
             .map(|(n, value)| (n.as_str(), value.clone()))
             .collect();
         let mut proto = onnx::node(&node.op_type, &node.name, &inputs, &outputs, &attributes);
-        proto.domain = node.domain.clone();
+        // The default domain has two spellings, of which a model may import one.
+        if node.domain != "ai.onnx" {
+            proto.domain = node.domain.clone();
+        }
         self.tensors.proto.node.push(proto);
         Ok(())
     }

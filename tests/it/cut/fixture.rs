@@ -186,6 +186,9 @@ pub struct Fixture {
     engine: Tract,
 }
 
+/// Nodes of a piece, and the boxes that it makes.
+pub type Cut = (Vec<NodeId>, Vec<(ActivationId, Region)>);
+
 pub const RANK: Rank = Rank(0);
 
 impl Fixture {
@@ -214,32 +217,33 @@ impl Fixture {
     /// A plan of one piece of `nodes` that makes boxes of activations from whole boxes of what it
     /// needs.
     pub fn piece(&self, nodes: &[NodeId], outputs: &[(ActivationId, Region)]) -> Plan {
+        self.pieces(&[(nodes.to_vec(), outputs.to_vec())])
+    }
+
+    /// A plan of several pieces, likewise.
+    pub fn pieces(&self, pieces: &[Cut]) -> Plan {
+        let graph = &self.source.graph;
         let mut builder = self.builder();
-        let made = |id| {
-            nodes
-                .iter()
-                .any(|&n| self.source.graph.node(n).outputs.contains(&id))
-        };
-        let mut reads: Vec<ActivationId> = nodes
-            .iter()
-            .flat_map(|&n| self.source.graph.node(n).activations())
-            .filter(|&id| !made(id))
-            .collect();
-        reads.extend(outputs.iter().map(|o| o.0).filter(|&id| !made(id)));
-        reads.sort_unstable();
-        reads.dedup();
-        let inputs: Vec<_> = reads.iter().map(|&id| builder.whole(RANK, id)).collect();
-        let parts = outputs.iter().map(|(id, region)| {
-            let part = builder.part(RANK, *id, region.clone());
-            (part, region.clone())
-        });
-        let parts = parts.collect();
-        let piece = builder.piece_needing(RANK, nodes, &inputs, parts).unwrap();
+        for (nodes, outputs) in pieces {
+            let made = |id| nodes.iter().any(|&n| graph.node(n).outputs.contains(&id));
+            let read = nodes.iter().flat_map(|&n| graph.node(n).activations());
+            let asked = outputs.iter().map(|output| output.0);
+            let mut reads: Vec<_> = read.chain(asked).filter(|&id| !made(id)).collect();
+            reads.sort_unstable();
+            reads.dedup();
+            let inputs: Vec<_> = reads.iter().map(|&id| builder.whole(RANK, id)).collect();
+            let parts = outputs.iter().map(|(id, region)| {
+                let part = builder.part(RANK, *id, region.clone());
+                (part, region.clone())
+            });
+            let parts = parts.collect();
+            builder.piece_needing(RANK, nodes, &inputs, parts).unwrap();
+        }
         let mut plan = builder.build();
         // What the region needs nothing of is not an input.
-        plan.ranks[0].pieces[piece.index()]
-            .inputs
-            .retain(|(_, region)| !region.is_empty());
+        for piece in &mut plan.ranks[0].pieces {
+            piece.inputs.retain(|(_, region)| !region.is_empty());
+        }
         plan
     }
 

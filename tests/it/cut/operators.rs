@@ -149,7 +149,7 @@ fn opaque_nodes_are_made_whole_and_sliced() {
     let [s0, s1, turn] = ["s0", "s1", "turn"].map(|name| fixture.activation(name));
     let nodes = [fixture.node("split"), fixture.node("turn")];
     let small = Region(
-        vec![(0, 1), (1, 3), (0, 1), (1, 2)]
+        [(0, 1), (1, 3), (0, 1), (1, 2)]
             .iter()
             .map(|&(a, b)| Interval::new(a, b))
             .collect(),
