@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use autodice::geometry::Interval;
 use autodice::geometry::Region;
 use autodice::graph::Graph;
-use autodice::ids::{PartId, PieceId, Rank, SumId, TransferId};
-use autodice::plan::{check, compile_owners, tally, CheckError, Plan, Step, Terms};
+use autodice::ids::{NodeId, PartId, PieceId, Rank, SumId, TransferId};
+use autodice::plan::{
+    check, compile_owners, tally, CheckError, Plan, PlanBuilder, Step, Terms, Transfer,
+};
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::hand_plans;
@@ -334,7 +336,7 @@ fn messages_name_rank_step_part_and_activation() {
 #[test]
 fn tags_of_a_pair_must_differ() {
     let (graph, mut plan) = hand_plans::channel_pair();
-    let same = |t: &&autodice::plan::Transfer| (t.from, t.to) == (Rank(0), Rank(1)) && t.tag > 0;
+    let same = |t: &&Transfer| (t.from, t.to) == (Rank(0), Rank(1)) && t.tag > 0;
     assert!(plan.transfers.iter().any(|t| same(&t)));
     for transfer in &mut plan.transfers {
         transfer.tag = 0;
@@ -372,28 +374,58 @@ fn ranks_that_wait_for_each_other_are_named() {
 
 #[test]
 fn partial_sums_reach_nothing_that_is_not_linear() {
-    // relu behind a shared sum, in the piece that makes the summand.
+    // A shared sum behind which a Relu, a BatchNormalization or a Concat with another activation
+    // follows, in the piece that makes the summand.
     let mut b = GraphBuilder::new("partial");
     let x = b.input(&[1, 2, 4, 4]);
     let y = b.conv(x, 2, square(3, 1, 1), 1);
-    let biased = b.conv(y, 2, square(1, 1, 0), 1);
-    let z = b.relu(y);
-    let graph = b.finish(&[z, biased]);
-    for (node, output, wanted) in [(2, z, "reads"), (1, biased, "reads")] {
-        let mut p = autodice::plan::PlanBuilder::new(&graph, 1, 1, 1);
+    let cut_off = b.relu(y);
+    let shifted = b.normalize(y);
+    let joined = b.concat(&[y, x]);
+    let averaged = b.conv(y, 2, square(1, 1, 0), 1);
+    let graph = b.finish(&[cut_off, shifted, joined, averaged]);
+    let only = "before which only linear nodes";
+    for (node, output, wanted) in [
+        (1, cut_off, only),
+        (2, shifted, only),
+        (3, joined, "different terms"),
+        (4, averaged, "is not handed over"),
+    ] {
+        let mut p = PlanBuilder::new(&graph, 1, 1, 1);
         let halves = (0..2).map(|c| graph.whole(x).with_axis(1, Interval::new(c, c + 1)));
-        let sum = p.sum(autodice::ids::NodeId(0), halves.collect());
+        let sum = p.sum(NodeId(0), halves.collect());
         let x0 = p.input(x);
         let part = p.partial(Rank(0), output, graph.whole(output), sum, &[0]);
-        let nodes = [autodice::ids::NodeId(0), autodice::ids::NodeId(node)];
-        let piece = p.piece_needing(Rank(0), &nodes, &[x0], vec![(part, graph.whole(output))]);
-        p.run(Rank(0), piece.expect("fits"));
+        let piece = p.piece(Rank(0), &[NodeId(0), NodeId(node)], &[x0], &[part]);
+        p.run(Rank(0), piece);
         let message = refusal(&graph, &p.build());
-        assert!(
-            message.contains("linear") && message.contains(wanted),
-            "{message}"
-        );
+        assert!(message.contains(wanted), "{message}");
     }
+}
+
+#[test]
+fn summands_of_a_piece_are_one_box() {
+    let mut b = GraphBuilder::new("three members");
+    let x = b.input(&[1, 3, 4, 4]);
+    let y = b.conv(x, 2, square(3, 1, 1), 1);
+    let graph = b.finish(&[y]);
+    let mut p = PlanBuilder::new(&graph, 1, 1, 1);
+    let channels = (0..3).map(|c| graph.whole(x).with_axis(1, Interval::new(c, c + 1)));
+    let sum = p.sum(NodeId(0), channels.collect());
+    let x0 = p.input(x);
+    let parts = [&[0, 2][..], &[1]].map(|m| p.partial(Rank(0), y, graph.whole(y), sum, m));
+    for part in parts {
+        let piece = p.piece(Rank(0), &[NodeId(0)], &[x0], &[part]);
+        p.run(Rank(0), piece);
+    }
+    let all = p.whole(Rank(0), y);
+    p.add(Rank(0), &parts, all);
+    p.output(all);
+    let message = refusal(&graph, &p.build());
+    assert!(
+        message.ends_with("members [0, 2] of s0 are not one box"),
+        "{message}"
+    );
 }
 
 #[test]
