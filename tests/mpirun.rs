@@ -121,6 +121,11 @@ fn a_rank_that_panics_or_drops_its_link_ends_the_job() {
     }
 }
 
+/// Messages of the ping-pong, in bytes.
+const LENGTHS: [usize; 9] = [
+    0, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000,
+];
+
 /// Half a round trip of `bytes` through the Link, in seconds.
 fn half_trip(
     world: &mut World,
@@ -154,13 +159,11 @@ fn half_trip(
 /// Two ranks send a message to and fro, by the Link and by bare MPI in turns; rank 0 prints the
 /// medians and the Link's share of the bare bandwidth.
 fn ping_pong(mut world: World) {
-    for bytes in [
-        0, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000, 16_000_000,
-    ] {
+    let other = Rank(1 - world.rank().0);
+    for bytes in LENGTHS {
         let payload = Arc::new(vec![1_u8; bytes]);
         let mut landing: Option<Box<dyn Landing>> = Some(Box::new(vec![2_u8; bytes]));
         let (mut link, mut bare) = (Vec::new(), Vec::new());
-        let other = Rank(1 - world.rank().0);
         for _ in 0..9 {
             let ours = (0..6).map(|_| half_trip(&mut world, &payload, &mut landing));
             let ours: Vec<f64> = ours.collect();
@@ -179,6 +182,11 @@ fn ping_pong(mut world: World) {
             println!("ping-pong {bytes} B: link {link:.1} us, bare {bare:.1} us, {share:.2}");
         }
     }
+    assert_eq!(world.sent_messages(other), 9 * 6 * LENGTHS.len() as u64);
+    assert_eq!(
+        world.sent_bytes(other),
+        9 * 6 * LENGTHS.iter().sum::<usize>() as u64
+    );
     world.close();
 }
 
@@ -190,22 +198,18 @@ fn a_long_message_takes_about_as_long_as_in_bare_mpi() {
         };
         let job = case(mpirun.flags(flags), "ping-pong");
         job.expect_code(0, transport);
-        let lines = job
-            .stdout
-            .lines()
-            .filter_map(|line| line.split_once("ping-pong "));
-        let mut share = 0.0;
-        for (_, line) in lines {
+        let mut shares = Vec::new();
+        for line in job.stdout.lines().filter(|line| line.contains(" us, ")) {
             println!("{transport}: {line}");
-            share = line
-                .rsplit(' ')
-                .next()
-                .expect("a share")
-                .parse()
-                .expect("a number");
+            let share = line.rsplit(' ').next().expect("a share");
+            shares.push(share.parse::<f64>().expect("a number"));
         }
-        // Far below what is measured on a quiet machine: a copy or a delay too many is seen.
-        assert!(share > 0.4, "{transport}: {}", job.stdout);
+        // Of the three longest, on however busy a machine: a copy or a delay too many is seen.
+        let best = shares[LENGTHS.len() - 3..]
+            .iter()
+            .copied()
+            .fold(0.0, f64::max);
+        assert!(best > 0.6, "{transport}: {job}");
     }
 }
 

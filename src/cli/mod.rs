@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub mod logger;
+pub mod report;
 pub mod run;
 pub mod show;
 pub mod workbench;
@@ -11,7 +12,11 @@ pub mod workbench;
 /// Parses `NAME=N`, the length of a symbolic dimension.
 fn shape(text: &str) -> Result<(String, usize), String> {
     let parsed = text.split_once('=').and_then(|(name, length)| {
-        let length = length.trim().parse().ok().filter(|&length: &usize| length > 0)?;
+        let length = length
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&length: &usize| length > 0)?;
         Some((name.trim().to_string(), length))
     });
     parsed.ok_or_else(|| "expected NAME=N with N at least 1, e.g. height=224".to_string())
@@ -20,8 +25,15 @@ fn shape(text: &str) -> Result<(String, usize), String> {
 /// The rank that a launcher gave this process, if one did. Before `MPI_Init` only the
 /// environment knows.
 fn launched_as() -> Option<usize> {
-    const NAMES: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];
-    NAMES.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
+    const NAMES: [&str; 4] = [
+        "OMPI_COMM_WORLD_RANK",
+        "PMIX_RANK",
+        "PMI_RANK",
+        "SLURM_PROCID",
+    ];
+    NAMES
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 
 /// A wrong command line: usage goes to the terminal once, not from every rank.
@@ -35,7 +47,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints an error's whole chain on one line and gives the exit code of wrong input.
 fn wrong(error: &anyhow::Error) -> ExitCode {
-    let line = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = format!("{error:#}")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     eprintln!("{line}");
     ExitCode::from(2)
 }

@@ -59,7 +59,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return super::usage(&error),
     };
-    logger::start(if arguments.quiet { 0 } else { arguments.verbose });
+    logger::start(if arguments.quiet {
+        0
+    } else {
+        arguments.verbose
+    });
     quiet_panics();
     sharpen_sleeps();
     if arguments.dry_run {
@@ -110,7 +114,11 @@ fn launched(arguments: &Arguments) -> ExitCode {
     };
     let (rank, host) = (world.rank(), world.host());
     logger::name(format!("rank {rank}@{host}"));
-    let place = Place { host, library: world.version(), interrupt: &interrupt };
+    let place = Place {
+        host,
+        library: world.version(),
+        interrupt: &interrupt,
+    };
     let ended = guarded(|| run_job(&mut world, &place, &arguments.request()));
     let code = leave(ended, arguments, &place, rank);
     match code {
@@ -141,7 +149,11 @@ fn threads(arguments: &Arguments) -> ExitCode {
     let codes = run(size, Options::default(), |mut link| {
         let rank = link.rank();
         let host = "localhost".to_string();
-        let place = Place { host, library: "none, ranks as threads".into(), interrupt: &interrupt };
+        let place = Place {
+            host,
+            library: String::new(),
+            interrupt: &interrupt,
+        };
         let ended = guarded(|| run_job(&mut link, &place, &arguments.request()));
         match leave(ended, arguments, &place, rank) {
             Ok(code) => {
@@ -169,12 +181,13 @@ fn on_signals() -> Arc<AtomicBool> {
 }
 
 /// A panic of the main thread as a failure: unwinding past a live communicator hangs the job.
-fn guarded(
-    job: impl FnOnce() -> Result<Option<Finished>, End>,
-) -> Result<Option<Finished>, End> {
+fn guarded(job: impl FnOnce() -> Result<Option<Finished>, End>) -> Result<Option<Finished>, End> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).unwrap_or_else(|payload| {
         let line = crate::runner::panic_message(&*payload);
-        Err(End::Abort(Failure::new(DEFECT, format!("panicked: {line}"))))
+        Err(End::Abort(Failure::new(
+            DEFECT,
+            format!("panicked: {line}"),
+        )))
     })
 }
 
@@ -188,8 +201,16 @@ fn leave(
     match ended {
         Ok(None) => Ok(0),
         Ok(Some(finished)) => {
-            report(&finished, arguments.json);
-            Ok(finished.code)
+            let library = place.library.as_str();
+            let told =
+                super::report::tell(&finished, &arguments.request(), library, arguments.json);
+            match told {
+                Ok(()) => Ok(finished.code),
+                Err(error) => {
+                    eprintln!("rank {rank}@{}: {error:#}", place.host);
+                    Ok(FAILED)
+                }
+            }
         }
         Err(End::Agreed(code)) => Ok(code),
         Err(End::Abort(failure)) => {
@@ -201,8 +222,4 @@ fn leave(
 
 fn exit_code(code: i32) -> ExitCode {
     u8::try_from(code).map_or(ExitCode::from(FAILED as u8), ExitCode::from)
-}
-
-fn report(finished: &Finished, _json: bool) {
-    println!("{finished:#?}");
 }

@@ -13,7 +13,9 @@ use crate::runner::{folder_of, read_spec};
 
 /// Shows a model (`.onnx`) or a spec (anything else).
 pub fn main(path: &Path, shapes: &[(String, usize)]) -> ExitCode {
-    let is_model = path.extension().is_some_and(|extension| extension == "onnx");
+    let is_model = path
+        .extension()
+        .is_some_and(|extension| extension == "onnx");
     let shown = match is_model {
         true => read(path, shapes).map(|source| model(&source.graph)),
         false => spec(path, shapes),
@@ -27,7 +29,14 @@ pub fn main(path: &Path, shapes: &[(String, usize)]) -> ExitCode {
 /// The nodes in order: shapes, multiply-accumulates, weights, and what a cut behind each would
 /// send.
 fn model(graph: &Graph) -> String {
-    let mut table = Table::new(&["node", "operator", "output", "MMAC", "weights KiB", "cut KiB"]);
+    let mut table = Table::new(&[
+        "node",
+        "operator",
+        "output",
+        "MMAC",
+        "weights KiB",
+        "cut KiB",
+    ]);
     let cuts = cut_bytes(graph);
     let cheapest = cuts.iter().copied().min().unwrap_or(0);
     for id in graph.node_ids() {
@@ -37,14 +46,22 @@ fn model(graph: &Graph) -> String {
         let cut = cuts[id.index()];
         let last = id.index() + 1 == graph.nodes.len();
         // Cheap: at most twice the least that any cut sends.
-        let mark = if !last && cut <= 2 * cheapest { " *" } else { "  " };
+        let mark = if !last && cut <= 2 * cheapest {
+            " *"
+        } else {
+            "  "
+        };
         table.row(&[
             node.name.clone(),
             node.op_type.clone(),
             shape.unwrap_or_default(),
             format!("{:.2}", macs(graph, id) as f64 / 1e6),
             kib(weight_bytes(graph, [id])),
-            if last { "-  ".into() } else { format!("{}{mark}", kib(cut)) },
+            if last {
+                "-  ".into()
+            } else {
+                format!("{}{mark}", kib(cut))
+            },
         ]);
     }
     let total: u64 = graph.node_ids().map(|id| macs(graph, id)).sum();
@@ -69,7 +86,12 @@ fn cut_bytes(graph: &Graph) -> Vec<usize> {
         let id = ActivationId::new(index);
         let activation = graph.activation(id);
         let first = position(activation.producer);
-        let last = activation.consumers.iter().map(|node| node.index()).max().unwrap_or(0);
+        let last = activation
+            .consumers
+            .iter()
+            .map(|node| node.index())
+            .max()
+            .unwrap_or(0);
         // A cut behind node k (k + 1 nodes) is crossed where first <= k + 1 - 1 < last.
         for cut in cuts.iter_mut().take(last).skip(first.saturating_sub(1)) {
             *cut += activation_bytes(graph, id);
@@ -88,7 +110,14 @@ fn spec(path: &Path, shapes: &[(String, usize)]) -> Result<String> {
     let plan = compile(graph, &spec).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     check(graph, &plan, None)?;
     let mut table = Table::new(&[
-        "rank", "pieces", "nodes", "weights KiB", "memory KiB", "GMAC", "sent KiB", "received KiB",
+        "rank",
+        "pieces",
+        "nodes",
+        "weights KiB",
+        "memory KiB",
+        "GMAC",
+        "sent KiB",
+        "received KiB",
     ]);
     let tally = tally(graph, &plan)?;
     for (index, rank) in tally.ranks.iter().enumerate() {
@@ -128,7 +157,9 @@ struct Table {
 
 impl Table {
     fn new(header: &[&str]) -> Self {
-        Self { rows: vec![header.iter().map(|title| title.to_string()).collect()] }
+        Self {
+            rows: vec![header.iter().map(|title| title.to_string()).collect()],
+        }
     }
 
     fn row(&mut self, cells: &[String]) {
@@ -138,11 +169,15 @@ impl Table {
     fn print(&self) -> String {
         let columns = self.rows[0].len();
         let width = |column: usize| self.rows.iter().map(|row| row[column].len()).max();
-        let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let widths: Vec<_> = (0..columns)
+            .map(|column| width(column).unwrap_or(0))
+            .collect();
         let line = |(index, row): (usize, &Vec<String>)| {
             let first = format!("{:<width$}", row[0], width = widths[0]);
             let rest = row.iter().zip(&widths).skip(1);
-            let rest: String = rest.map(|(cell, &width)| format!("  {cell:>width$}")).collect();
+            let rest: String = rest
+                .map(|(cell, &width)| format!("  {cell:>width$}"))
+                .collect();
             let mark = if index == 0 { "# " } else { "  " };
             format!("{mark}{first}{rest}\n")
         };

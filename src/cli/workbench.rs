@@ -96,14 +96,34 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Show { path, shape } => return super::show::main(&path, &shape),
         Command::Model { name: None, .. } => return super::print(&list()),
-        Command::Model { name: Some(name), output, seed, size, width, external } => {
-            let options = standard::Options { seed, size, width, ..Default::default() };
+        Command::Model {
+            name: Some(name),
+            output,
+            seed,
+            size,
+            width,
+            external,
+        } => {
+            let options = standard::Options {
+                seed,
+                size,
+                width,
+                ..Default::default()
+            };
             model(&name, output, &options, external)
         }
-        Command::Split { spec, output, replace } => split(&spec, &output, replace),
-        Command::Import { mapping, platform, model, output, shape } => {
-            import(&mapping, &platform, &model, &output, &shape)
-        }
+        Command::Split {
+            spec,
+            output,
+            replace,
+        } => split(&spec, &output, replace),
+        Command::Import {
+            mapping,
+            platform,
+            model,
+            output,
+            shape,
+        } => import(&mapping, &platform, &model, &output, &shape),
         Command::Completions { shell } => {
             let mut command = <Arguments as clap::CommandFactory>::command();
             clap_complete::generate(shell, &mut command, "autodice", &mut std::io::stdout());
@@ -118,7 +138,10 @@ fn size(text: &str) -> Result<(usize, usize), String> {
 }
 
 fn list() -> String {
-    standard::NAMES.iter().map(|name| format!("{name}\n")).collect()
+    standard::NAMES
+        .iter()
+        .map(|name| format!("{name}\n"))
+        .collect()
 }
 
 fn model(
@@ -144,10 +167,10 @@ fn model(
 }
 
 fn split(spec: &Path, output: &Path, replace: bool) -> Result<()> {
-    let (file, text, parsed) =
-        read_spec(spec).map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let (file, text, parsed) = read_spec(spec).map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let source = read(&folder_of(spec).join(&parsed.model), &parsed.shapes)?;
-    let plan = compile(&source.graph, &parsed).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+    let plan =
+        compile(&source.graph, &parsed).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     check(&source.graph, &plan, None)?;
     folder::write(output, &text, &source.graph, &plan, &source, replace)?;
     eprintln!("{}: {} ranks", output.display(), plan.ranks.len());
@@ -161,9 +184,8 @@ fn import(
     output: &Path,
     shapes: &[(String, usize)],
 ) -> Result<()> {
-    let text = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
-    };
+    let text =
+        |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{}", path.display()));
     let source = read(model, shapes)?;
     let (mapping, platform) = (text(mapping)?, text(platform)?);
     let (spec, warnings) = autodice::import(&mapping, &platform, &source.graph, model)?;

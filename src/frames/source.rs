@@ -23,7 +23,7 @@ pub struct Source {
 enum Origin {
     Files {
         files: vec::IntoIter<PathBuf>,
-        pictures: Option<Pictures>,
+        pictures: Option<Box<Pictures>>,
         open: Option<Arrays>,
     },
     Synthetic {
@@ -76,7 +76,7 @@ impl Source {
         let mut count = 0;
         let mut pictures = None;
         for file in &files {
-            let open = || -> Result<u64> {
+            let mut open = || -> Result<u64> {
                 Ok(match Kind::of(file) {
                     Kind::Npy => Arrays::open_npy(file, String::new(), inputs)?.frames(),
                     Kind::Npz => Arrays::open_npz(file, String::new(), inputs)?.frames(),
@@ -87,12 +87,12 @@ impl Source {
                     Kind::Tensor => single(inputs).map(|_| 1)?,
                     Kind::Image if pictures.is_some() => 1,
                     Kind::Image => {
-                        pictures = Some(Pictures::new(&input.image, single(inputs)?)?);
+                        let new = Pictures::new(&input.image, single(inputs)?)?;
+                        pictures = Some(Box::new(new));
                         1
                     }
                 })
             };
-            let mut open = open;
             let frames = match files.len() {
                 1 => open(),
                 _ => open().with_context(|| shown(file)),

@@ -294,6 +294,8 @@ pub fn write_mpich(hosts: &[Host]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

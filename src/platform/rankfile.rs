@@ -158,6 +158,8 @@ pub fn parse_cores(text: &str, limit: usize) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn place(host: &str, cores: &[usize]) -> Place {

@@ -45,10 +45,9 @@ pub fn match_roles(roles: &[Option<String>], processes: &[String]) -> Result<Vec
         (Some(host), ..) => same_host(host, &processes[process]),
     };
     let mut player: Vec<Option<usize>> = vec![None; roles.len()];
-    for process in 0..processes.len() {
+    for (process, host) in processes.iter().enumerate() {
         let mut seen = vec![false; roles.len()];
         if !place(process, &fits, &mut seen, &mut player) {
-            let host = &processes[process];
             let why = match (process, &roles[0]) {
                 (0, Some(wanted)) => format!("rank 0 runs on {host}, but its host is {wanted}"),
                 _ => format!("process {process} runs on {host}, where no rank of the spec is left"),
@@ -113,6 +112,8 @@ fn launch_line(roles: &[Option<String>], processes: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     /// All lists of `length` items.

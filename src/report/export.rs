@@ -6,7 +6,8 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::{RankReport, RunReport, Summary};
+use super::{RankReport, RunReport};
+use crate::stats::Summary;
 
 /// The text of `run.json`; `--json` prints the same. What is not finite becomes `null`.
 ///

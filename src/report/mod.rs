@@ -4,49 +4,17 @@
 
 mod accuracy;
 mod export;
-mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use crate::runner::RankReport;
+use crate::stats::Summary;
 pub use accuracy::Accuracy;
 pub use export::{to_json, write_ranks_csv};
-pub use summary::Summary;
 pub use table::{footer_lines, header_lines, rank_table, run_table};
 
 use serde::{Deserialize, Serialize};
-
-/// What one rank did; small enough to travel to rank 0 at the end. Frames are those that count:
-/// no warm-up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RankReport {
-    /// Which rank.
-    pub rank: usize,
-    /// Name of its machine.
-    pub host: String,
-    /// Cores that its compute threads are bound to, e.g. `0-3`; empty where they are not bound.
-    pub cores: String,
-    /// The stages that it runs and its part of each, in words, e.g. `0 rows 0:112`.
-    pub stages: String,
-    /// Nodes that it runs, whole or in part.
-    pub nodes: usize,
-    /// Weights that it holds.
-    pub parameters_bytes: u64,
-    /// Per frame: waiting for messages; includes waiting for the rank before.
-    pub receive_ms: Summary,
-    /// Per frame: running pieces, copying and adding.
-    pub compute_ms: Summary,
-    /// Per frame: from the start of each message to its completion, summed.
-    pub send_ms: Summary,
-    /// Payload received, mean of all frames.
-    pub received_bytes: u64,
-    /// Payload sent, mean of all frames.
-    pub sent_bytes: u64,
-    /// Largest resident memory since the process began, set-up included.
-    pub peak_rss_bytes: u64,
-    /// Elements out of bounds in outputs that this rank made; none where nothing was compared.
-    pub wrong: Option<u64>,
-}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn summary(samples: &[f64]) -> Summary {
+    Summary::of(samples).expect("samples")
+}
+
 fn report() -> RunReport {
     let rank = |rank: usize, ms: f64| RankReport {
         rank,
@@ -14,12 +18,13 @@ fn report() -> RunReport {
         stages: "0".into(),
         nodes: 12,
         parameters_bytes: 3 << 20,
-        receive_ms: Summary::of(&[ms]),
-        compute_ms: Summary::of(&[ms, 2.0 * ms]),
+        receive_ms: summary(&[ms]),
+        compute_ms: summary(&[ms, 2.0 * ms]),
         send_ms: Summary::default(),
         received_bytes: 1536,
         sent_bytes: 0,
         peak_rss_bytes: 64 << 20,
+        setup_ms: 12.5,
         wrong: Some(0),
     };
     RunReport {
@@ -47,7 +52,7 @@ fn report() -> RunReport {
         },
         status: Status::Done,
         throughput_fps: 250.25,
-        latency_ms: Summary::of(&[8.0, 9.0, 10.0]),
+        latency_ms: summary(&[8.0, 9.0, 10.0]),
         period_ms: Some(4.0),
         wrong: Some(0),
         max_rel_diff: Some(1e-7),
@@ -91,7 +96,7 @@ fn the_table_has_hashes_before_all_but_the_data() {
 fn wide_cells_widen_their_column_and_nothing_else() {
     let mut ranks = report().ranks;
     ranks[1].host = "a-host-with-a-long-näme".into();
-    ranks[1].compute_ms = Summary::of(&[123_456.0]);
+    ranks[1].compute_ms = summary(&[123_456.0]);
     ranks[1].wrong = None;
     let table = rank_table(&ranks);
     let lines: Vec<_> = table.lines().collect();

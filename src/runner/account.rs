@@ -61,12 +61,31 @@ pub struct Finished {
     pub interrupted: bool,
     /// Frames in flight at most.
     pub window: u32,
-    /// BLAKE3 of the plan.
-    pub plan_hash: [u8; 32],
+    /// What ran.
+    pub subject: Subject,
     /// The outputs.
     pub collected: Collected,
     /// Every rank, in order.
     pub ranks: Vec<RankReport>,
+}
+
+/// What ran, for the report.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The model's file, as the spec gives it.
+    pub model: String,
+    /// BLAKE3 of the spec's text.
+    pub spec_hash: [u8; 32],
+    /// BLAKE3 of the graph, in which every weight has its own hash.
+    pub model_hash: [u8; 32],
+    /// BLAKE3 of the plan.
+    pub plan_hash: [u8; 32],
+    /// Where frames came from, in words.
+    pub input: String,
+    /// Compute threads of a rank that says nothing else.
+    pub threads: usize,
+    /// Form of activations on the wire.
+    pub wire: String,
 }
 
 /// Brings every rank's report to rank 0 and agrees on the exit code.
@@ -95,8 +114,10 @@ pub fn finish(
         gather_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
     };
     let finished = ran.collected.map(|collected| {
-        let ranks: Result<Vec<RankReport>, _> =
-            reports.iter().map(|bytes| postcard::from_bytes(bytes)).collect();
+        let ranks: Result<Vec<RankReport>, _> = reports
+            .iter()
+            .map(|bytes| postcard::from_bytes(bytes))
+            .collect();
         let mut ranks =
             ranks.map_err(|error| Failure::new(DEFECT, format!("a rank's report: {error}")))?;
         let wrong = collected.comparison.map(|comparison| comparison.wrong);
@@ -107,15 +128,27 @@ pub fn finish(
             (false, _) => WRONG_OUTPUT,
         };
         let (interrupted, window) = (ran.driven.interrupted, program.plan.window);
-        let plan_hash = program.plan.hash();
-        Ok(Finished { code, interrupted, window, plan_hash, collected, ranks })
+        let mut subject = ran.subject;
+        subject.plan_hash = program.plan.hash();
+        Ok(Finished {
+            code,
+            interrupted,
+            window,
+            subject,
+            collected,
+            ranks,
+        })
     });
     let finished: Option<Finished> = finished.transpose().map_err(|failure: Failure| failure)?;
     // The exit code travels as a verdict that nobody prints.
     let code = finished.as_ref().map_or(0, |finished| finished.code);
     let own = match code {
         0 => Ok(()),
-        code => Err(Failure { code, message: String::new(), silent: true }),
+        code => Err(Failure {
+            code,
+            message: String::new(),
+            silent: true,
+        }),
     };
     match (verdict(link, place, own), finished) {
         (Err(End::Agreed(_)), Some(finished)) => Ok(Some(finished)),
@@ -130,21 +163,32 @@ fn rank_report(
     times: &[(u64, FrameTimes)],
     warmup: u64,
 ) -> RankReport {
-    let counted: Vec<_> =
-        times.iter().filter(|(sequence, _)| *sequence >= warmup).map(|(_, times)| times).collect();
+    let counted: Vec<_> = times
+        .iter()
+        .filter(|(sequence, _)| *sequence >= warmup)
+        .map(|(_, times)| times)
+        .collect();
     let summary = |of: fn(&FrameTimes) -> Duration| {
-        let samples: Vec<_> = counted.iter().map(|times| of(times).as_secs_f64() * 1e3).collect();
+        let samples: Vec<_> = counted
+            .iter()
+            .map(|times| of(times).as_secs_f64() * 1e3)
+            .collect();
         Summary::of(&samples).unwrap_or_default()
     };
     let mean = |of: fn(&FrameTimes) -> u64| {
         counted.iter().map(|times| of(times)).sum::<u64>() / counted.len().max(1) as u64
     };
-    let mut nodes: Vec<_> =
-        program.own().pieces.iter().flat_map(|piece| piece.nodes.iter().copied()).collect();
+    let mut nodes: Vec<_> = program
+        .own()
+        .pieces
+        .iter()
+        .flat_map(|piece| piece.nodes.iter().copied())
+        .collect();
     nodes.sort_unstable();
     nodes.dedup();
     let name = |at: Option<&crate::ids::NodeId>| {
-        at.map_or("-", |&id| &program.graph.node(id).origin).to_string()
+        at.map_or("-", |&id| &program.graph.node(id).origin)
+            .to_string()
     };
     let stages = match nodes.len() {
         0 | 1 => name(nodes.first()),
@@ -173,8 +217,9 @@ fn rank_report(
 /// The process's largest resident memory so far, in bytes; none where the system does not say.
 pub fn peak_rss() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
-

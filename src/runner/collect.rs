@@ -40,6 +40,8 @@ pub struct Collecting {
 pub struct Collected {
     /// Of every frame that counts, in order.
     pub latencies: Vec<Duration>,
+    /// When the first frame that counts was opened.
+    pub opened: Option<Instant>,
     /// When every frame that counts was complete, in order.
     pub landed: Vec<Instant>,
     /// All outputs against the reference; none where nothing was compared.
@@ -68,7 +70,12 @@ fn collect(
     mut collecting: Collecting,
 ) -> Result<Collected> {
     let mut sink = match &collecting.folder {
-        Some(folder) => Some(Sink::create(folder, &collecting.outputs, collecting.labels.take(), TOP_K)?),
+        Some(folder) => Some(Sink::create(
+            folder,
+            &collecting.outputs,
+            collecting.labels.take(),
+            TOP_K,
+        )?),
         None => None,
     };
     let mut collected = Collected::default();
@@ -81,10 +88,21 @@ fn collect(
                 Entry::Bad { source, reason } => {
                     bad(&mut collected, sink.as_mut(), &source, &reason)?;
                 }
-                Entry::Frame { number: at, source, inputs } => {
+                Entry::Frame {
+                    number: at,
+                    source,
+                    inputs,
+                } => {
                     assert_eq!(at, number, "frames are delivered in order");
                     let inputs = inputs.as_deref();
-                    take(&mut collected, &mut collecting, sink.as_mut(), &frame, &source, inputs)?;
+                    take(
+                        &mut collected,
+                        &mut collecting,
+                        sink.as_mut(),
+                        &frame,
+                        &source,
+                        inputs,
+                    )?;
                     break;
                 }
             }
@@ -122,28 +140,44 @@ fn take(
     source: &str,
     inputs: Option<&[Arc<Tensor>]>,
 ) -> Result<()> {
+    collected.opened.get_or_insert(frame.opened);
     collected.latencies.push(frame.latency);
     collected.landed.push(frame.opened + frame.latency);
-    let values: Vec<_> = frame.outputs.iter().map(|tensor| tensor.to_value()).collect();
+    let values: Vec<_> = frame
+        .outputs
+        .iter()
+        .map(|tensor| tensor.to_value())
+        .collect();
     if let (Some(reference), Some(inputs)) = (&mut collecting.reference, inputs) {
         let expected = reference.run(inputs)?;
         for (value, expected) in values.iter().zip(&expected) {
             let comparison = compare(value, &expected.to_value());
-            collected.comparison.get_or_insert_default().merge(&comparison);
+            collected
+                .comparison
+                .get_or_insert_default()
+                .merge(&comparison);
         }
     }
-    if let Some(right) = collecting.truth.as_ref().and_then(|truth| judge(truth, source, &values)) {
+    if let Some(right) = collecting
+        .truth
+        .as_ref()
+        .and_then(|truth| judge(truth, source, &values))
+    {
         collected.answers.0 += 1;
         collected.answers.1 += u64::from(right);
     }
     let latency_ms = frame.latency.as_secs_f64() * 1e3;
     let number = collected.latencies.len() as u64 - 1;
-    sink.map_or(Ok(()), |sink| sink.frame(number, source, latency_ms, &values))
+    sink.map_or(Ok(()), |sink| {
+        sink.frame(number, source, latency_ms, &values)
+    })
 }
 
 /// Whether the first output's highest score is the source's class; none where either is unknown.
 fn judge(truth: &Truth, source: &str, outputs: &[Value]) -> Option<bool> {
-    let scores = outputs.first().filter(|output| output.dtype == Dtype::F32)?;
+    let scores = outputs
+        .first()
+        .filter(|output| output.dtype == Dtype::F32)?;
     let &(class, _) = top_k(scores, 1).first()?;
     Some(truth.class(source)? == class)
 }

@@ -81,7 +81,9 @@ static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
 /// Keeps panics from printing pages: whoever catches one says it in one line.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
+        let place = info
+            .location()
+            .map(|at| format!("{}:{}", at.file(), at.line()));
         *PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }));
 }
@@ -90,7 +92,13 @@ pub fn quiet_panics() {
 pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-    let place = PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let place = PANICKED_AT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-    one_line(&format!("{}{place}", text.unwrap_or("a panic without a message")))
+    one_line(&format!(
+        "{}{place}",
+        text.unwrap_or("a panic without a message")
+    ))
 }

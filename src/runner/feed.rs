@@ -68,7 +68,10 @@ fn decode(
 ) {
     let mut number = 0;
     while number < feeding.limit {
-        let Frame { source: name, inputs: values } = match source.next() {
+        let Frame {
+            source: name,
+            inputs: values,
+        } = match source.next() {
             None => return,
             Some(Item::Frame(frame)) => frame,
             Some(Item::Bad { source, reason }) => {
@@ -78,21 +81,42 @@ fn decode(
                 continue;
             }
         };
-        let tensors: Vec<_> =
-            values.iter().map(|value| Arc::new(Tensor::from_value(value))).collect();
+        let tensors: Vec<_> = values
+            .iter()
+            .map(|value| Arc::new(Tensor::from_value(value)))
+            .collect();
         drop(values);
-        let by_id: BTreeMap<_, _> = inputs.iter().copied().zip(tensors.iter().cloned()).collect();
+        let by_id: BTreeMap<_, _> = inputs
+            .iter()
+            .copied()
+            .zip(tensors.iter().cloned())
+            .collect();
         let warmups = if number == 0 { feeding.warmup } else { 0 };
         for _ in 0..warmups {
-            if feed.send(Fed { number: None, inputs: by_id.clone() }).is_err() {
+            if feed
+                .send(Fed {
+                    number: None,
+                    inputs: by_id.clone(),
+                })
+                .is_err()
+            {
                 return;
             }
             main.unpark();
         }
         let kept = feeding.keep.then_some(tensors);
-        let entry = Entry::Frame { number, source: name, inputs: kept };
+        let entry = Entry::Frame {
+            number,
+            source: name,
+            inputs: kept,
+        };
         let sent = entries.send(entry).is_ok()
-            && feed.send(Fed { number: Some(number), inputs: by_id }).is_ok();
+            && feed
+                .send(Fed {
+                    number: Some(number),
+                    inputs: by_id,
+                })
+                .is_ok();
         if !sent {
             return;
         }

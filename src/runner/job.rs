@@ -123,10 +123,24 @@ pub fn run_job(
             (Some(lead), _) => Origin::Model(lead.weights()?),
             (None, _) => Origin::Messages,
         };
-        let pieces = load(&mut link, place, &program, origin, seat.engine(), seat.binder())?;
+        let pieces = load(
+            &mut link,
+            place,
+            &program,
+            origin,
+            seat.engine(),
+            seat.binder(),
+        )?;
         let setup = started.elapsed();
         let ran = super::lead::run(&mut link, place, &program, &seat, pieces, lead, request)?;
-        finish(&mut link, place, &program, &seat, (ran, setup), (&seats, request))?
+        finish(
+            &mut link,
+            place,
+            &program,
+            &seat,
+            (ran, setup),
+            (&seats, request),
+        )?
     };
     pulse.stop_watching();
     drop(guard);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::Arc;
 
+use super::account::Subject;
 use super::collect::{self, Collected};
 use super::drive::Driven;
 use super::failure::{Failure, WRONG_INPUT};
@@ -29,6 +30,7 @@ use crate::spec::{yaml, FramesSpec, InputSpec, Spec};
 pub struct Lead {
     bundle: Vec<u8>,
     spec: Spec,
+    spec_hash: [u8; 32],
     graph: Graph,
     model: Option<Arc<read::Source>>,
     /// The model's file; there is none beside a split folder on boards.
@@ -61,16 +63,40 @@ pub fn prepare(request: &Request) -> Result<Lead, Failure> {
     };
     let input = input_of(request, &spec, &spec_file)?;
     let here = PathBuf::from(".");
-    let from = if request.input.is_some() { &here } else { &base };
+    let from = if request.input.is_some() {
+        &here
+    } else {
+        &base
+    };
     let frames = Source::open(&input, from, &shapes_of(&graph, &graph.inputs)).map_err(wrong)?;
-    let labels = spec.labels.as_ref().map(|path| Labels::read(&base.join(path)));
+    let labels = spec
+        .labels
+        .as_ref()
+        .map(|path| Labels::read(&base.join(path)));
     let labels = labels.transpose().map_err(wrong)?;
     let truth = match (&input.truth, request.input.is_some()) {
         (Some(path), false) => Some(Truth::read(&base.join(path), labels.as_ref()).map_err(wrong)?),
         _ => None,
     };
-    let bundle = Bundle { spec_file, spec_text, graph: graph.clone(), from_folder }.encode();
-    Ok(Lead { bundle, spec, graph, model, model_path, frames, labels, truth })
+    let spec_hash = *blake3::hash(spec_text.as_bytes()).as_bytes();
+    let bundle = Bundle {
+        spec_file,
+        spec_text,
+        graph: graph.clone(),
+        from_folder,
+    }
+    .encode();
+    Ok(Lead {
+        bundle,
+        spec,
+        spec_hash,
+        graph,
+        model,
+        model_path,
+        frames,
+        labels,
+        truth,
+    })
 }
 
 /// A spec file: its shown name, its text, and what it says.
@@ -81,8 +107,8 @@ pub fn read_spec(path: &Path) -> Result<(String, String, Spec), Failure> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::new(WRONG_INPUT, format!("{shown}: {error}")))?;
-    let spec = yaml::parse(&shown, &text)
-        .map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
+    let spec =
+        yaml::parse(&shown, &text).map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
     Ok((shown, text, spec))
 }
 
@@ -112,7 +138,10 @@ fn input_of(request: &Request, spec: &Spec, file: &str) -> Result<InputSpec, Fai
     let mut input = match (&request.input, &spec.input) {
         (Some(path), given) => InputSpec {
             frames: FramesSpec::Path(path.clone()),
-            image: given.as_ref().map(|input| input.image.clone()).unwrap_or_default(),
+            image: given
+                .as_ref()
+                .map(|input| input.image.clone())
+                .unwrap_or_default(),
             truth: None,
         },
         (None, Some(given)) => given.clone(),
@@ -121,7 +150,8 @@ fn input_of(request: &Request, spec: &Spec, file: &str) -> Result<InputSpec, Fai
             return Err(Failure::new(WRONG_INPUT, line));
         }
     };
-    if let (FramesSpec::Synthetic { count, .. }, Some(frames)) = (&mut input.frames, request.frames) {
+    if let (FramesSpec::Synthetic { count, .. }, Some(frames)) = (&mut input.frames, request.frames)
+    {
         *count = frames;
     }
     Ok(input)
@@ -131,6 +161,19 @@ impl Lead {
     /// The bundle for the other ranks, once.
     pub fn take_bundle(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bundle)
+    }
+
+    fn subject(&self) -> Subject {
+        let graph = postcard::to_stdvec(&self.graph).expect("plain data serialises");
+        Subject {
+            model: self.spec.model.display().to_string(),
+            spec_hash: self.spec_hash,
+            model_hash: *blake3::hash(&graph).as_bytes(),
+            plan_hash: [0; 32],
+            input: self.frames.describe(),
+            threads: self.spec.run.threads,
+            wire: self.spec.run.wire.clone(),
+        }
     }
 
     /// Where the weights are.
@@ -151,6 +194,8 @@ pub struct Ran {
     pub driven: Driven,
     /// The outputs' account, on rank 0.
     pub collected: Option<Collected>,
+    /// What ran, on rank 0.
+    pub subject: Subject,
 }
 
 /// Runs the frames: on rank 0 with the decoding and the collecting thread beside.
@@ -168,9 +213,19 @@ pub fn run(
 ) -> Result<Ran, End> {
     let trace = Arc::new(Trace::new(false));
     let Some(lead) = lead else {
-        let driven =
-            run_loop(link, program, pieces, None, (&trace, place.interrupt), seat.binder())?;
-        return Ok(Ran { driven, collected: None });
+        let driven = run_loop(
+            link,
+            program,
+            pieces,
+            None,
+            (&trace, place.interrupt),
+            seat.binder(),
+        )?;
+        return Ok(Ran {
+            driven,
+            collected: None,
+            subject: Subject::default(),
+        });
     };
     let window = program.plan.window;
     let (to_collector, entries) = channel();
@@ -182,20 +237,37 @@ pub fn run(
         keep: request.verify,
     };
     let collecting = collecting(&lead, request)?;
+    let subject = lead.subject();
     let outputs = lead.graph.outputs.clone();
-    let fed = feed::start(lead.frames, lead.graph.inputs.clone(), feeding, to_collector);
+    let fed = feed::start(
+        lead.frames,
+        lead.graph.inputs.clone(),
+        feeding,
+        to_collector,
+    );
     let collector = collect::start(delivered, entries, collecting);
     let head = Head::new(fed, sink, outputs, window);
-    let driven =
-        run_loop(link, program, pieces, Some(head), (&trace, place.interrupt), seat.binder());
+    let driven = run_loop(
+        link,
+        program,
+        pieces,
+        Some(head),
+        (&trace, place.interrupt),
+        seat.binder(),
+    );
     match driven {
         Ok(driven) => {
             let collected = super::setup::aside(link, move || super::setup::join(collector))??;
-            Ok(Ran { driven, collected: Some(collected) })
+            Ok(Ran {
+                driven,
+                collected: Some(collected),
+                subject,
+            })
         }
-        Err(failure) if collector.is_finished() => {
-            Err(super::setup::join(collector).err().unwrap_or(failure).into())
-        }
+        Err(failure) if collector.is_finished() => Err(super::setup::join(collector)
+            .err()
+            .unwrap_or(failure)
+            .into()),
         Err(failure) => Err(failure.into()),
     }
 }

@@ -63,7 +63,9 @@ pub fn load(
     };
     let mut mail = Mailbox::new(&mut *link);
     let moved = until(&mut mail, |mail| {
-        let sent = sender.as_mut().map_or(Ok(true), |sender| sender.step(mail))?;
+        let sent = sender
+            .as_mut()
+            .map_or(Ok(true), |sender| sender.step(mail))?;
         let taken = taker.as_mut().map_or(Ok(true), |taker| taker.step(mail))?;
         Ok(sent && taken && loader.is_finished())
     });
@@ -90,7 +92,9 @@ fn load_pieces(
                 weights.slice(weight, region)
             }),
             (_, _, Some(values)) => cut(program, piece, |_, _| {
-                values.recv().map_err(|_| anyhow::anyhow!("the weights stopped coming"))
+                values
+                    .recv()
+                    .map_err(|_| anyhow::anyhow!("the weights stopped coming"))
             }),
             _ => Err(anyhow::anyhow!("no weights")),
         };
@@ -105,7 +109,13 @@ fn cut(
     piece: PieceId,
     mut take: impl FnMut(crate::ids::WeightId, &crate::geometry::Region) -> anyhow::Result<Value>,
 ) -> anyhow::Result<SubModel> {
-    cut_with(&program.graph, &program.plan, program.rank, piece, &mut take)
+    cut_with(
+        &program.graph,
+        &program.plan,
+        program.rank,
+        piece,
+        &mut take,
+    )
 }
 
 fn open_folder(dir: &Path, program: &Program) -> Result<Folder, Failure> {
@@ -120,4 +130,3 @@ fn open_folder(dir: &Path, program: &Program) -> Result<Folder, Failure> {
     }
     Ok(folder)
 }
-

@@ -30,7 +30,7 @@ mod store;
 mod times;
 mod trace;
 
-pub use account::{peak_rss, Finished, RankReport};
+pub use account::{peak_rss, Finished, RankReport, Subject};
 pub use collect::Collected;
 pub use drive::Driven;
 pub use failure::{

@@ -37,7 +37,11 @@ impl Progress {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             return Self::Bar(bar);
         }
-        Self::Lines { total, started: Instant::now(), said: Instant::now() }
+        Self::Lines {
+            total,
+            started: Instant::now(),
+            said: Instant::now(),
+        }
     }
 
     /// So many frames are done.
@@ -45,10 +49,16 @@ impl Progress {
         match self {
             Self::Quiet => {}
             Self::Bar(bar) => bar.set_position(done as u64),
-            Self::Lines { total, started, said } if said.elapsed() >= EVERY => {
+            Self::Lines {
+                total,
+                started,
+                said,
+            } if said.elapsed() >= EVERY => {
                 *said = Instant::now();
                 let rate = done as f64 / started.elapsed().as_secs_f64();
-                let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let of = total
+                    .map(|total| format!(" of {total}"))
+                    .unwrap_or_default();
                 eprintln!("autodice-run: {done}{of} frames, {rate:.2} frames/s");
             }
             Self::Lines { .. } => {}

@@ -41,9 +41,8 @@ pub fn take_seat(
     let (launcher, ..) = Launcher::detect(|name| std::env::var(name).ok());
     let asked = spec.ranks.get(rank).and_then(|own| own.cores.as_deref());
     let bound = plan_binding(&all[rank].1, asked, threads(rank), among, launcher);
-    let bound = bound.map_err(|error| {
-        Failure::new(WRONG_INPUT, format!("ranks[{rank}].cores: {error}"))
-    });
+    let bound =
+        bound.map_err(|error| Failure::new(WRONG_INPUT, format!("ranks[{rank}].cores: {error}")));
     let bound = verdict(link, place, bound)?;
     if let Some(warning) = &bound.warning {
         log::warn!("{warning}");
@@ -51,7 +50,10 @@ pub fn take_seat(
     let mut cores: Vec<_> = bound.threads.into_iter().flatten().collect();
     cores.sort_unstable();
     cores.dedup();
-    Ok(Seat { threads: threads(rank), cores: Mask(cores) })
+    Ok(Seat {
+        threads: threads(rank),
+        cores: Mask(cores),
+    })
 }
 
 impl Seat {

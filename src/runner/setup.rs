@@ -99,7 +99,10 @@ pub fn verdict<T>(
     own: Result<T, Failure>,
 ) -> Result<T, End> {
     let rank = link.rank();
-    let code = own.as_ref().err().map(|failure| u8::try_from(failure.code).unwrap_or(1));
+    let code = own
+        .as_ref()
+        .err()
+        .map(|failure| u8::try_from(failure.code).unwrap_or(1));
     let lowest = agree(&mut Mailbox::new(link), code, &mut pump())?;
     match (lowest, own) {
         (None, Ok(value)) => Ok(value),
@@ -142,7 +145,10 @@ pub fn spawn<T: Send + 'static>(
 /// What a thread came back with; a panic is a defect.
 pub fn join<T>(worker: JoinHandle<Result<T, Failure>>) -> Result<T, Failure> {
     worker.join().unwrap_or_else(|payload| {
-        Err(Failure::new(DEFECT, format!("panicked: {}", panic_message(&*payload))))
+        Err(Failure::new(
+            DEFECT,
+            format!("panicked: {}", panic_message(&*payload)),
+        ))
     })
 }
 
@@ -156,10 +162,20 @@ pub fn share(link: &mut dyn Link, place: &Place<'_>, bundle: Vec<u8>) -> Result<
         broadcast_bytes(&mut mail, bundle, BUNDLE_LIMIT, &mut pump())?
     };
     let ready = Bundle::decode(&bytes).and_then(|bundle| {
-        let Bundle { spec_file, spec_text, graph, from_folder } = bundle;
+        let Bundle {
+            spec_file,
+            spec_text,
+            graph,
+            from_folder,
+        } = bundle;
         let spec = yaml::parse(&spec_file, &spec_text);
         let spec = spec.map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
-        Ok(Ready { spec, graph, from_folder, spec_file })
+        Ok(Ready {
+            spec,
+            graph,
+            from_folder,
+            spec_file,
+        })
     });
     verdict(link, place, ready)
 }
@@ -210,8 +226,10 @@ fn match_all(
     size: usize,
     gathered: &[Vec<u8>],
 ) -> Result<(Vec<usize>, Seats), Failure> {
-    let seats: Result<Seats, _> =
-        gathered.iter().map(|bytes| postcard::from_bytes(bytes)).collect();
+    let seats: Result<Seats, _> = gathered
+        .iter()
+        .map(|bytes| postcard::from_bytes(bytes))
+        .collect();
     let seats = seats.map_err(|error| Failure::new(DEFECT, format!("a rank's seat: {error}")))?;
     let hosts: Vec<_> = seats.iter().map(|(host, _)| host.clone()).collect();
     let mut wanted: Vec<_> = spec.ranks.iter().map(|rank| rank.host.clone()).collect();
@@ -243,9 +261,10 @@ pub fn agree_on_plan(
         agree_hash(&mut mail, program.plan.hash(), &mut pump())?
     };
     let own = match differs {
-        Some(rank) if rank == link.rank() => {
-            Err(Failure::new(DEFECT, "this rank compiled another plan than rank 0"))
-        }
+        Some(rank) if rank == link.rank() => Err(Failure::new(
+            DEFECT,
+            "this rank compiled another plan than rank 0",
+        )),
         _ => Ok(program),
     };
     verdict(link, place, own)
@@ -267,8 +286,12 @@ pub fn plan_of(ready: &Ready, size: usize) -> Result<crate::plan::Plan, Failure>
     }
     let plan = compile(&ready.graph, &ready.spec)
         .map_err(|error| wrong(format!("{}: {error}", ready.spec_file)))?;
-    let mut limits: Vec<_> =
-        ready.spec.ranks.iter().map(|rank| rank.memory_mb.map(|mb| mb << 20)).collect();
+    let mut limits: Vec<_> = ready
+        .spec
+        .ranks
+        .iter()
+        .map(|rank| rank.memory_mb.map(|mb| mb << 20))
+        .collect();
     limits.resize(size, None);
     check(&ready.graph, &plan, Some(&limits)).map_err(|error| wrong(error.to_string()))?;
     Ok(plan)

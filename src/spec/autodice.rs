@@ -13,6 +13,7 @@ use crate::platform::is_host_name;
 use crate::platform::rankfile::parse_cores;
 
 use super::mapping::{parse_mapping, Resource};
+use super::yaml::{one_line, MAX_BYTES};
 use super::{RankSpec, RunSpec, Spec, SpecError, StageNodes, StageSpec};
 
 /// Names of the two files in messages.
@@ -41,11 +42,14 @@ pub fn import(
 ) -> Result<(Spec, Vec<String>), SpecError> {
     let hosts = parse_platform(platform_text)?;
     let keys = parse_mapping(mapping_text).map_err(|(path, message)| fault(&path, message))?;
+    let by_name: HashMap<&str, &PlatformHost> = hosts
+        .iter()
+        .map(|host| (host.name.as_str(), host))
+        .collect();
     let mut ranks = Vec::with_capacity(keys.len());
     let mut listed = Vec::with_capacity(keys.len());
     for key in &keys {
-        let known = hosts.iter().find(|host| host.name == key.host);
-        let host = known.ok_or_else(|| {
+        let host = by_name.get(key.host.as_str()).ok_or_else(|| {
             let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
             let (name, names) = (&key.host, some_names(&names));
             fault(
@@ -87,11 +91,11 @@ pub fn import(
     Ok((spec, warnings))
 }
 
-fn fault(path: &str, message: String) -> SpecError {
+fn fault(path: &str, message: impl AsRef<str>) -> SpecError {
     SpecError {
         file: MAPPING.into(),
-        path: super::yaml::one_line(path, 200),
-        message: super::yaml::one_line(&message, 500),
+        path: one_line(path, 200),
+        message: one_line(message.as_ref(), 500),
     }
 }
 
@@ -107,27 +111,31 @@ fn parse_platform(text: &str) -> Result<Vec<PlatformHost>, SpecError> {
     let refuse = |path: String, message: String| SpecError {
         file: PLATFORM.into(),
         path,
-        message: super::yaml::one_line(&message, 500),
+        message: one_line(&message, 500),
     };
-    let content = |line: &'_ str| line.split('#').next().unwrap_or_default().contains(',');
-    let commas = text.lines().any(content);
+    if text.len() > MAX_BYTES {
+        let bytes = text.len();
+        let message = format!("{bytes} bytes; a platform has at most {MAX_BYTES}");
+        return Err(refuse(String::new(), message));
+    }
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    // A node list has its commas inside of brackets.
+    let table = lines.clone().any(|line| line.contains(',')) && !text.contains('[');
     let mut hosts: Vec<PlatformHost> = vec![];
-    if commas && !text.contains('[') {
-        for (i, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if line.is_empty() {
-                continue;
-            }
+    if table {
+        let mut seen = HashSet::new();
+        for (i, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
             let place = format!("line {}", i + 1);
             let host = platform_line(line).map_err(|message| refuse(place.clone(), message))?;
-            if hosts.iter().any(|other| other.name == host.name) {
+            if !seen.insert(host.name.clone()) {
                 return Err(refuse(place, format!("host {} stands twice", host.name)));
             }
             hosts.push(host);
         }
     } else {
-        let list =
-            parse_hostfile(text).map_err(|error| refuse(String::new(), error.to_string()))?;
+        let list = parse_hostfile(text).map_err(|e| refuse(String::new(), e.to_string()))?;
         hosts.extend(list.into_iter().map(|host| PlatformHost {
             name: host.name,
             cores: None,
@@ -272,10 +280,7 @@ fn assign(graph: &Graph, keys: &[(&str, &[String])]) -> Result<Vec<Vec<String>>,
         }
     }
     match lists.iter().position(Vec::is_empty) {
-        Some(i) => Err(fault(
-            keys[i].0,
-            "no node that is left after folding".into(),
-        )),
+        Some(i) => Err(fault(keys[i].0, "no node that is left after folding")),
         None => Ok(lists),
     }
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::platform::is_host_name;
 
+use super::yaml::MAX_BYTES;
+
 /// One key with its nodes: one rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
@@ -33,10 +35,10 @@ pub(super) enum Resource {
 /// The keys in the file's order, which is the order of ranks, or (path, message).
 pub(super) fn parse_mapping(text: &str) -> Result<Vec<Key>, (String, String)> {
     let whole = |message: String| (String::new(), message);
-    if text.len() > super::yaml::MAX_BYTES {
-        let (bytes, limit) = (text.len(), super::yaml::MAX_BYTES);
+    if text.len() > MAX_BYTES {
+        let bytes = text.len();
         return Err(whole(format!(
-            "{bytes} bytes; a mapping has at most {limit}"
+            "{bytes} bytes; a mapping has at most {MAX_BYTES}"
         )));
     }
     let Entries(entries) = serde_json::from_str(text).map_err(|e| whole(e.to_string()))?;

@@ -57,17 +57,19 @@ pub const SPLITS: [&str; 5] = ["rows", "grid", "tiles", "channels", "frames"];
 /// A whole spec file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// `model:` the ONNX file, relative to the spec.
+    /// `model:` the ONNX file, relative to the spec. Must be given.
     pub model: PathBuf,
-    /// `shapes:` lengths of symbolic dimensions by name, as `--shape` gives them.
+    /// `shapes:` lengths of symbolic dimensions by name, e.g. `{height: 224}`, as `--shape` gives
+    /// them; at least 1.
     pub shapes: Vec<(String, usize)>,
     /// `input:` where frames come from; may be given by `--input` instead.
     pub input: Option<InputSpec>,
     /// `labels:` a file with one class name a line, for the top-k of outputs.
     pub labels: Option<PathBuf>,
-    /// `ranks:` a place and settings of its own for each rank; empty: none given.
+    /// `ranks:` a place and settings of its own for each rank, in rank order; none, or as many
+    /// entries as the stages name ranks.
     pub ranks: Vec<RankSpec>,
-    /// `stages:` at least one.
+    /// `stages:` at least one. Together they name every rank from 0 on without a gap.
     pub stages: Vec<StageSpec>,
     /// `run:` settings of the run.
     pub run: RunSpec,
@@ -91,9 +93,9 @@ pub enum FramesSpec {
     Path(PathBuf),
     /// `{synthetic: {count, seed}}`: normal-distributed numbers.
     Synthetic {
-        /// How many frames.
+        /// `count:` how many frames, at least 1.
         count: u64,
-        /// Seed of the generator.
+        /// `seed:` of the generator; 1 where it is left out.
         seed: u64,
     },
 }
@@ -125,15 +127,16 @@ pub enum Layout {
 /// One entry of `ranks:`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RankSpec {
-    /// `host:` name of the machine that plays this role.
+    /// `host:` name of the machine that plays this role. Default: any machine.
     pub host: Option<String>,
-    /// `cores:` cores to bind to, e.g. `0-3`, inside of the launcher's mask.
+    /// `cores:` cores to bind to, inside of the launcher's mask: `0-3`, `"0-3,5"` (quoted inside
+    /// of braces) or `[0, 1, 4]`, each below 4096 and once. Default: the launcher's mask.
     pub cores: Option<Vec<usize>>,
-    /// `threads:` compute threads.
+    /// `threads:` compute threads, 1 to 1024. Default: `run.threads`.
     pub threads: Option<usize>,
-    /// `engine:` which engine.
+    /// `engine:` which engine: tract. Default: `run.engine`.
     pub engine: Option<String>,
-    /// `memory_mb:` limit that `check` proves.
+    /// `memory_mb:` limit in MB that `check` proves. Default: no limit.
     pub memory_mb: Option<u64>,
 }
 
@@ -142,9 +145,11 @@ pub struct RankSpec {
 pub struct StageSpec {
     /// Which nodes.
     pub nodes: StageNodes,
-    /// `ranks:` who runs them, in the order of the split; indices of spec ranks.
+    /// `ranks:` who runs them, e.g. `[0]`, in the order of the split; indices of spec ranks below
+    /// 4096, each once.
     pub ranks: Vec<usize>,
-    /// `split:` how they share them; none where there is one rank.
+    /// `split:` how they share them, e.g. `{by: rows}`; must be given where there are several
+    /// ranks.
     pub split: Option<SplitSpec>,
 }
 
@@ -162,23 +167,25 @@ pub enum StageNodes {
 /// `split:`; how a stage's ranks share it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitSpec {
-    /// `by:` the split's name: rows, grid, tiles, channels, frames.
+    /// `by:` the split's name: rows, grid, tiles, channels, frames. Must be given.
     pub by: String,
 }
 
 /// `run:`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSpec {
-    /// `threads:` compute threads of every rank that does not say otherwise.
+    /// `threads:` compute threads of every rank that does not say otherwise, 1 to 1024.
+    /// Default: 1.
     pub threads: usize,
-    /// `in_flight:` frames in flight. Default: the longest chain of stages + cycle; 1 where there
-    /// is one stage and no cycle.
+    /// `in_flight:` frames in flight, 1 to 32767. Default: the longest chain of stages + cycle; 1
+    /// where there is one stage and no cycle.
     pub in_flight: Option<u32>,
-    /// `engine:` of every rank that does not say otherwise.
+    /// `engine:` of every rank that does not say otherwise: tract, the default.
     pub engine: String,
-    /// `wire:` form of activations on the wire; `f32` is exact.
+    /// `wire:` form of activations on the wire: f32, the default, is exact.
     pub wire: String,
-    /// `watchdog:` silence of a rank that counts as failure, e.g. `30s`.
+    /// `watchdog:` silence of a rank that counts as failure, e.g. `30s` or `500ms`, at most a day.
+    /// Default: 30s.
     pub watchdog: Duration,
 }
 

@@ -1,5 +1,7 @@
 //! The spec file, there and back, and what a hostile one costs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use super::yaml::{parse, to_yaml, MAX_BYTES};

@@ -86,21 +86,21 @@ fn read_tree(text: &str) -> Result<Tree, (String, String)> {
     let left = Cell::new(MAX_EXPANDED);
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let tree = match documents.next() {
-        Some(document) => Budget(&left).deserialize(document).map_err(place)?,
+        Some(document) => Budget(&left).deserialize(document).map_err(|e| place(&e))?,
         None => Tree::Null,
     };
     match documents.next() {
         None => Ok(tree),
         Some(second) => {
             // What stands behind a complete value is more often a slip than a document.
-            Budget(&left).deserialize(second).map_err(place)?;
+            Budget(&left).deserialize(second).map_err(|e| place(&e))?;
             Err(whole("more than one document; a spec is one".into()))
         }
     }
 }
 
 /// (path, message) of an error of the parser.
-fn place(error: serde_yaml::Error) -> (String, String) {
+fn place(error: &serde_yaml::Error) -> (String, String) {
     let text = error.to_string();
     match error.location() {
         Some(at) => {

@@ -1,5 +1,7 @@
 //! AutoDiCE's own files, in and out.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::Command;
 
@@ -162,14 +164,18 @@ fn tables_of_interleaved_and_branching_stages_hold_stage_to_stage_only() {
     assert_eq!(spec.stages[0].nodes, StageNodes::List(keys(&["b", "e"])));
     let plan = compile(&graph, &spec).unwrap();
     let (sender, receiver) = sender_receiver(&graph, &plan, &keys(&["h_cpu0", "h_cpu1", "h_cpu2"]));
-    assert_eq!(
-        sender,
-        r#"{"h_cpu0": {"x_b": [1], "x_e": [2]}, "h_cpu1": {"x_a": [0, 2], "x_d": [0]}, "h_cpu2": {"x_c": [1]}}"#
-    );
-    assert_eq!(
-        receiver,
-        r#"{"h_cpu0": {"x_a": [1], "x_d": [1]}, "h_cpu1": {"x_b": [0], "x_c": [2]}, "h_cpu2": {"x_a": [1], "x_e": [0]}}"#
-    );
+    let rows = [
+        r#"{"h_cpu0": {"x_b": [1], "x_e": [2]}"#,
+        r#""h_cpu1": {"x_a": [0, 2], "x_d": [0]}"#,
+        r#""h_cpu2": {"x_c": [1]}}"#,
+    ];
+    assert_eq!(sender, rows.join(", "));
+    let rows = [
+        r#"{"h_cpu0": {"x_a": [1], "x_d": [1]}"#,
+        r#""h_cpu1": {"x_b": [0], "x_c": [2]}"#,
+        r#""h_cpu2": {"x_a": [1], "x_e": [0]}}"#,
+    ];
+    assert_eq!(receiver, rows.join(", "));
 }
 
 /// The tables against a direct reading of the graph, for every assignment of a branching model.
@@ -272,8 +278,16 @@ fn what_autodice_only_prints_is_refused() {
     let key = "expected host_cpu<cores>, host_arm<cores> or host_gpu";
     let digits = "each character is one core, 0 to 9, so cores from 10 on cannot be written";
     for (mapping, platform, message) in [
-        (r#"{"h_cpu0": ["a", "c"]}"#, "h", "nodes that no key lists: b".to_string()),
-        (r#"{"h_cpu0": ["a", "b", "d", "c"]}"#, "h", "not nodes of the model: d".into()),
+        (
+            r#"{"h_cpu0": ["a", "c"]}"#,
+            "h",
+            "nodes that no key lists: b".to_string(),
+        ),
+        (
+            r#"{"h_cpu0": ["a", "b", "d", "c"]}"#,
+            "h",
+            "not nodes of the model: d".into(),
+        ),
         (
             r#"{"h_cpu0": ["a", "b"], "h_cpu1": ["b", "c", "a"]}"#,
             "h",
@@ -295,9 +309,21 @@ fn what_autodice_only_prints_is_refused() {
             format!("my_host_cpu0: host `my_host`: a host has no `_`; {key}"),
         ),
         (r#"{"hcpu0": ["a"]}"#, "h", format!("hcpu0: {key}")),
-        (r#"{"h_tpu0": ["a"]}"#, "h", format!("h_tpu0: unknown resource `tpu0`; {key}")),
-        (r#"{"h_cpu": ["a"]}"#, "h", format!("h_cpu: found cores ``: {digits}")),
-        (r#"{"h_cpu0-3": ["a"]}"#, "h", format!("h_cpu0-3: found cores `0-3`: {digits}")),
+        (
+            r#"{"h_tpu0": ["a"]}"#,
+            "h",
+            format!("h_tpu0: unknown resource `tpu0`; {key}"),
+        ),
+        (
+            r#"{"h_cpu": ["a"]}"#,
+            "h",
+            format!("h_cpu: found cores ``: {digits}"),
+        ),
+        (
+            r#"{"h_cpu0-3": ["a"]}"#,
+            "h",
+            format!("h_cpu0-3: found cores `0-3`: {digits}"),
+        ),
         (
             r#"{"h_cpu1011": ["a"]}"#,
             "h",
@@ -308,7 +334,11 @@ fn what_autodice_only_prints_is_refused() {
             "h, arm, slots=0-5",
             "h_cpu7: core 7 is not among the platform's slots of h".into(),
         ),
-        (r#"{"h_cpu0": []}"#, "h", "h_cpu0: no node, expected a list of node names".into()),
+        (
+            r#"{"h_cpu0": []}"#,
+            "h",
+            "h_cpu0: no node, expected a list of node names".into(),
+        ),
         (
             r#"{"h_cpu0": ["a", 3]}"#,
             "h",
@@ -317,13 +347,19 @@ fn what_autodice_only_prints_is_refused() {
         (
             "[]",
             "h",
-            "invalid type: sequence, expected an object with a list of nodes for each key at line 1 \
-             column 0"
+            "invalid type: sequence, expected an object with a list of nodes for each key \
+             at line 1 column 0"
                 .into(),
         ),
-        ("{}", "h", "no key, expected e.g. {\"pi0_cpu01\": [\"conv1\"]}".into()),
+        (
+            "{}",
+            "h",
+            "no key, expected e.g. {\"pi0_cpu01\": [\"conv1\"]}".into(),
+        ),
     ] {
-        let error = import(mapping, platform, &graph, model()).unwrap_err().to_string();
+        let error = import(mapping, platform, &graph, model())
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, format!("mapping.json: {message}"));
     }
     for (platform, message) in [

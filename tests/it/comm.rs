@@ -90,8 +90,9 @@ fn a_rank_that_panics_ends_the_others_and_then_the_caller() {
     end_of("panic", 3);
 }
 
-/// When each of the messages that rank 0 sends to the others arrives, since the first was sent.
-fn arrivals(size: usize, options: Options, messages: &[(u32, usize)]) -> Vec<Duration> {
+/// The messages that rank 0 sends to the others, in the order of arrival: to whom, and how long
+/// after the first was sent.
+fn arrivals(size: usize, options: Options, messages: &[(u32, usize)]) -> Vec<(u32, Duration)> {
     let mut links = threads::links(size, options);
     let start = Instant::now();
     for &(to, bytes) in messages {
@@ -105,9 +106,14 @@ fn arrivals(size: usize, options: Options, messages: &[(u32, usize)]) -> Vec<Dur
     while times.len() < messages.len() {
         for link in &mut links[1..] {
             if let Some(Event::Received(..)) = link.poll().expect("the link holds") {
-                times.push(start.elapsed());
+                times.push((link.rank().0, start.elapsed()));
             }
         }
+    }
+    for to in 1..size as u32 {
+        let bytes = messages.iter().filter(|message| message.0 == to);
+        let bytes: usize = bytes.map(|message| message.1).sum();
+        assert_eq!(links[0].sent_bytes(Rank(to)), bytes as u64);
     }
     links.iter_mut().for_each(Link::close);
     times
@@ -122,9 +128,9 @@ fn bandwidth_is_shared_within_a_pair_and_not_between_pairs() {
     };
     // 20 ms each; the pairs (0, 1) and (0, 2) do not wait for each other.
     let times = arrivals(3, options, &[(1, 20_000), (1, 20_000), (2, 20_000)]);
-    let at_least = [25, 25, 45].map(Duration::from_millis);
-    for (time, least) in times.iter().zip(at_least) {
-        assert!(*time >= least, "{times:?}");
+    let to: Vec<u32> = times.iter().map(|&(to, _)| to).collect();
+    assert_eq!(to, [1, 2, 1]);
+    for ((_, time), least) in times.iter().zip([25, 25, 45]) {
+        assert!(*time >= Duration::from_millis(least), "{times:?}");
     }
-    assert!(times[1] < Duration::from_millis(45), "{times:?}");
 }

@@ -1,7 +1,10 @@
 //! Bad specs give exactly their first line.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
+use autodice::platform::hostfile::parse_hostfile;
 use autodice::spec::yaml::parse;
 
 /// The first line is `# error: ` and the message without the file's name; with `UPDATE_GOLDEN`
@@ -51,4 +54,16 @@ fn every_example_spec_is_read() {
         }
     }
     assert!(count >= 2, "only {count} example specs");
+}
+
+/// The example host files are read, and mean four ranks.
+#[test]
+fn every_example_host_file_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostfiles");
+    for name in ["local.hosts", "edge.hosts"] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        let hosts = parse_hostfile(&text).unwrap();
+        let slots: usize = hosts.iter().filter_map(|host| host.slots).sum();
+        assert_eq!(slots, 4, "{name}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The standard architectures against published counts.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use autodice::engine::{tract, Tensor};

@@ -1,5 +1,7 @@
 //! The tree itself: floors, foreign crates, first lines.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

@@ -120,6 +120,8 @@ fn integer(bits: u64, max: u8) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn numbers(fill: &Fill, count: usize) -> Vec<f32> {

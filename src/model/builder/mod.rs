@@ -117,7 +117,10 @@ impl ModelBuilder {
     /// An f32 input of the model.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Handle {
         if elements(shape) == 0 {
-            self.fail(name, format!("an input of shape {shape:?} has no elements"));
+            self.fail(
+                name,
+                &format!("an input of shape {shape:?} has no elements"),
+            );
         }
         let handle = self.tensor(name, Dtype::F32, shape.to_vec());
         self.inputs.push(handle);
@@ -190,14 +193,14 @@ impl ModelBuilder {
     }
 
     /// Remembers the first fault only: those after it follow from it.
-    fn fail(&mut self, node: &str, message: String) {
+    fn fail(&mut self, node: &str, message: &str) {
         self.fault.get_or_insert(format!("{node}: {message}"));
     }
 
     fn tensor(&mut self, name: &str, dtype: Dtype, shape: Vec<usize>) -> Handle {
         self.claim(name);
         if elements(&shape) > ELEMENTS {
-            self.fail(name, format!("a tensor of shape {shape:?} is too large"));
+            self.fail(name, &format!("a tensor of shape {shape:?} is too large"));
         }
         self.tensors.push(Tensor {
             name: name.into(),
@@ -209,7 +212,7 @@ impl ModelBuilder {
 
     fn claim(&mut self, name: &str) {
         if !self.names.insert(name.into()) {
-            self.fail(name, "the name is taken already".into());
+            self.fail(name, "the name is taken already");
         }
     }
 
@@ -251,7 +254,7 @@ impl ModelBuilder {
     ) -> String {
         self.claim(name);
         if elements(shape) > ELEMENTS {
-            self.fail(name, format!("a weight of shape {shape:?} is too large"));
+            self.fail(name, &format!("a weight of shape {shape:?} is too large"));
         }
         self.initializers.push(Initializer {
             name: name.into(),

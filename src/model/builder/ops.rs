@@ -9,14 +9,10 @@ impl ModelBuilder {
     pub fn conv(&mut self, name: &str, x: Handle, conv: Conv) -> Handle {
         let [n, channels, h, w] = self.image(name, x);
         let Conv { slide, groups, .. } = conv;
-        if groups == 0 || channels % groups != 0 || conv.out_channels % groups.max(1) != 0 {
-            self.fail(
-                name,
-                format!(
-                    "{channels} to {} channels cannot be had in {groups} groups",
-                    conv.out_channels
-                ),
-            );
+        if !divides(groups, channels) || !divides(groups, conv.out_channels) {
+            let out = conv.out_channels;
+            let message = format!("{channels} to {out} channels cannot be had in {groups} groups");
+            self.fail(name, &message);
         }
         let [oh, ow] = self.slide(name, slide, [h, w], false);
         let per_group = channels / groups.max(1);
@@ -34,15 +30,14 @@ impl ModelBuilder {
     pub fn conv_transpose(&mut self, name: &str, x: Handle, conv: Conv) -> Handle {
         let [n, channels, h, w] = self.image(name, x);
         let Conv { slide, groups, .. } = conv;
-        if groups == 0 || channels % groups != 0 || conv.out_channels % groups.max(1) != 0 {
-            self.fail(
-                name,
-                format!("{channels} channels are not {groups} groups of the same size"),
-            );
+        if !divides(groups, channels) || !divides(groups, conv.out_channels) {
+            let out = conv.out_channels;
+            let message = format!("{channels} to {out} channels cannot be had in {groups} groups");
+            self.fail(name, &message);
         }
         let output = [slide.transposed(0, h), slide.transposed(1, w)];
         let [Some(oh), Some(ow)] = output else {
-            self.fail(name, format!("nothing is left of an input of {h}x{w}"));
+            self.fail(name, &format!("nothing is left of an input of {h}x{w}"));
             return x;
         };
         let [kh, kw] = slide.kernel;
@@ -82,7 +77,7 @@ impl ModelBuilder {
     pub fn gemm(&mut self, name: &str, x: Handle, features: usize) -> Handle {
         let &[n, k] = self.shape(x) else {
             let message = format!("needs an input [N, K], found {:?}", self.shape(x));
-            self.fail(name, message);
+            self.fail(name, &message);
             return x;
         };
         // The last matrix has no ReLU behind it, but half the scale of a logit harms nobody.
@@ -112,7 +107,7 @@ impl ModelBuilder {
     pub fn batch_norm_gain(&mut self, name: &str, x: Handle, gain: f32) -> Handle {
         let shape = self.shape(x).to_vec();
         let Some(&channels) = shape.get(1) else {
-            self.fail(name, format!("needs an input [N, C, …], found {shape:?}"));
+            self.fail(name, &format!("needs an input [N, C, …], found {shape:?}"));
             return x;
         };
         let weight = format!("{name}.weight");
@@ -157,7 +152,7 @@ impl ModelBuilder {
     /// `AveragePool` of an `[N, C, H, W]` activation.
     pub fn average_pool(&mut self, name: &str, x: Handle, pool: Pool) -> Handle {
         if pool.slide.dilation != [1, 1] {
-            self.fail(name, "an average pool of this opset has no dilation".into());
+            self.fail(name, "an average pool of this opset has no dilation");
         }
         let count = i64::from(pool.count_padding);
         let attributes = [("count_include_pad", Attribute::Int(count))];
@@ -213,7 +208,7 @@ impl ModelBuilder {
         let shape = self.shape(a).to_vec();
         if shape != self.shape(b) {
             let message = format!("cannot add {:?} to {shape:?}", self.shape(b));
-            self.fail(name, message);
+            self.fail(name, &message);
         }
         self.push("Add", name, &[a, b], &[], &[], &shape)
     }
@@ -226,14 +221,14 @@ impl ModelBuilder {
             (shape.len() > 1).then(|| shape.remove(1)).map(|_| shape)
         };
         let Some(first) = shapes.first().filter(|shape| shape.len() > 1) else {
-            self.fail(name, "needs inputs [N, C, …]".into());
+            self.fail(name, "needs inputs [N, C, …]");
             return parts.first().copied().unwrap_or(Handle(0));
         };
         let mut shape = first.clone();
         let rest = without_channels(first);
         if let Some(other) = shapes.iter().find(|s| without_channels(s) != rest) {
             let message = format!("cannot put {other:?} behind {first:?}");
-            self.fail(name, message);
+            self.fail(name, &message);
             return parts[0];
         }
         shape[1] = shapes
@@ -292,7 +287,7 @@ impl ModelBuilder {
     pub fn softmax(&mut self, name: &str, x: Handle, axis: usize) -> Handle {
         if axis >= self.shape(x).len() {
             let message = format!("{:?} has no axis {axis}", self.shape(x));
-            self.fail(name, message);
+            self.fail(name, &message);
         }
         self.unary("Softmax", name, x, &[("axis", Attribute::Int(axis as i64))])
     }
@@ -330,7 +325,7 @@ impl ModelBuilder {
             [n, c, h, w] => [n, c, h, w],
             ref other => {
                 let message = format!("needs an input [N, C, H, W], found {other:?}");
-                self.fail(name, message);
+                self.fail(name, &message);
                 [1; 4]
             }
         }
@@ -347,7 +342,7 @@ impl ModelBuilder {
         let ([kh, kw], [h, w]) = (slide.kernel, input);
         self.fail(
             name,
-            format!("the input is too small: a {kh}x{kw} window does not fit on {h}x{w}"),
+            &format!("the input is too small: a {kh}x{kw} window does not fit on {h}x{w}"),
         );
         [1, 1]
     }
@@ -355,6 +350,10 @@ impl ModelBuilder {
     fn count(&mut self, name: &str, macs: u64) {
         self.node_macs.push((name.into(), macs));
     }
+}
+
+fn divides(groups: usize, channels: usize) -> bool {
+    groups > 0 && channels.is_multiple_of(groups)
 }
 
 fn conv_attributes(conv: Conv) -> Vec<(&'static str, Attribute)> {

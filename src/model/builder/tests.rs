@@ -52,7 +52,7 @@ fn the_hand_written_fields_are_protobuf() {
     assert_eq!(graph.name, "all");
     assert_eq!(graph.node.len(), 18);
     for node in &graph.node {
-        assert_eq!(node.output, [node.name.clone()]);
+        assert_eq!(node.output, std::slice::from_ref(&node.name));
     }
     assert_eq!(graph.initializer.len(), b.initializers.len());
     for (tensor, initializer) in graph.initializer.iter().zip(&b.initializers) {

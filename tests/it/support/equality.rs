@@ -10,7 +10,7 @@ use autodice::ids::{PieceId, Rank};
 use autodice::model::builder::ModelBuilder;
 use autodice::model::cut::cut;
 use autodice::model::read::{read, Source};
-use autodice::plan::Plan;
+use autodice::plan::{check, Plan};
 
 use super::harness::run_plan;
 
@@ -72,6 +72,7 @@ impl Fixture {
 
     /// Checks the plan, then runs it without and with random delays and start orders.
     pub fn assert_exact(&self, plan: &Plan, frames: &[Vec<Value>], seed: u32) {
+        check(&self.graph, plan, None).expect("the plan is accepted");
         let expected = self.uncut(frames);
         let seed = u64::from(seed);
         let longest = Duration::from_millis(3);
