@@ -8,6 +8,10 @@ use crate::spec::{Spec, StageNodes};
 /// How many names a message lists before it only counts.
 const LISTED: usize = 5;
 
+/// Letters of a name that a message shows. Longer names are no typing errors, and comparing them
+/// would take long.
+const LONGEST: usize = 128;
+
 /// The stage of every node, as an index into `spec.stages`.
 ///
 /// # Errors
@@ -54,8 +58,10 @@ fn take_until(
     let path = format!("stages[{stage}].until");
     let found = resolve(graph, &path, name)?;
     if found.is_empty() {
-        let message =
-            format!("node '{name}' is constant and was folded away, name one that show lists");
+        let message = format!(
+            "node '{}' is constant and was folded away, name one that show lists",
+            shown(name)
+        );
         return Err(PlanError::new(path, message));
     }
     if let Some(other) = found.iter().find_map(|id| taken[id.index()]) {
@@ -85,7 +91,7 @@ fn take_listed(
         let found = resolve(graph, &path, name)?;
         let other = found.iter().find_map(|id| taken[id.index()]);
         match other {
-            Some(other) => repeated.push(format!("{name} (stages[{other}])")),
+            Some(other) => repeated.push(format!("{} (stages[{other}])", shown(name))),
             None => found.iter().for_each(|id| taken[id.index()] = Some(stage)),
         }
     }
@@ -117,19 +123,34 @@ fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanErr
         .collect();
     meant.dedup();
     let message = match meant.is_empty() {
-        false => format!("'{name}' may mean {}: say which", meant.join(" or ")),
+        false => format!(
+            "'{}' may mean {}: say which",
+            shown(name),
+            meant.join(" or ")
+        ),
         true => unknown(graph, name),
     };
     Err(PlanError::new(path, message))
 }
 
+/// A name of the spec for a message of one line.
+fn shown(name: &str) -> String {
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    let mut text: String = name.chars().take(LONGEST).map(printable).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
 fn unknown(graph: &Graph, name: &str) -> String {
-    let model = &graph.name;
+    let model = shown(&graph.name);
     let near = near_names(graph, name);
     match near.is_empty() {
-        true => format!("no node '{name}' in model '{model}'"),
+        true => format!("no node '{}' in model '{model}'", shown(name)),
         false => format!(
-            "no node '{name}' in model '{model}', did you mean {}?",
+            "no node '{}' in model '{model}', did you mean {}?",
+            shown(name),
             near.join(" or ")
         ),
     }
@@ -137,8 +158,6 @@ fn unknown(graph: &Graph, name: &str) -> String {
 
 /// At most three names that differ in few letters, nearest first.
 fn near_names<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {
-    // Longer names are no typing errors, and comparing them would take long.
-    const LONGEST: usize = 128;
     let asked: Vec<char> = name.chars().take(LONGEST + 1).collect();
     if asked.len() > LONGEST {
         return vec![];

@@ -10,7 +10,8 @@ use autodice::geometry::Region;
 use autodice::graph::Graph;
 use autodice::ids::{NodeId, PartId, PieceId, Rank, SumId, TransferId};
 use autodice::plan::{
-    check, compile_owners, tally, CheckError, Plan, PlanBuilder, Step, Terms, Transfer,
+    check, compile_owners, pair_bytes, tally, CheckError, Plan, PlanBuilder, RankTally, Step,
+    Terms, Transfer,
 };
 
 use crate::support::graph_builder::{square, GraphBuilder};
@@ -464,6 +465,31 @@ fn memory_beyond_a_limit_is_refused() {
             limit
         })
     );
+}
+
+#[test]
+fn a_tally_counts_slices_messages_and_work() {
+    let (graph, plan) = hand_plans::channel_pair();
+    let ranks = tally(&graph, &plan).expect("a tally").ranks;
+    // Two of six kernels of conv0 with their biases, then two of six channels of conv2's kernels;
+    // its three biases are on rank 0 alone.
+    let weights = 4 * (2 * 2 * 9 + 2 + 3 * 2 * 9);
+    assert_eq!(ranks[0].weight_bytes, weights + 4 * 3);
+    assert_eq!(ranks[1].weight_bytes, weights);
+    let whole = tally(&graph, &compile_owners(&graph, &[Rank(0); 3], 1, 1)).expect("a tally");
+    let macs = |ranks: &[RankTally]| ranks.iter().map(|r| r.turns[0].macs).sum::<u64>();
+    assert_eq!(
+        macs(&ranks),
+        macs(&whole.ranks),
+        "a split by channels repeats nothing"
+    );
+    assert_eq!(macs(&ranks), 30 * (6 * 2 * 9 + 3 * 6 * 9));
+    let sent: u64 = ranks.iter().map(|rank| rank.turns[0].sent_bytes).sum();
+    let received: u64 = ranks.iter().map(|rank| rank.turns[0].received_bytes).sum();
+    // The input to two ranks, and four times round a ring with a third of the output.
+    assert_eq!(sent, 4 * (2 * 60 + 4 * 90));
+    assert_eq!(sent, received);
+    assert_eq!(pair_bytes(&graph, &plan).values().sum::<u64>(), sent);
 }
 
 #[test]
