@@ -65,7 +65,7 @@ fn take_until(
         return Err(PlanError::new(path, message));
     }
     if let Some(other) = found.iter().find_map(|id| taken[id.index()]) {
-        let message = format!("node '{name}' is in stages[{other}] already");
+        let message = format!("node '{}' is in stages[{other}] already", shown(name));
         return Err(PlanError::new(path, message));
     }
     let last = found.iter().map(|id| id.index()).max().unwrap_or(0);
@@ -91,7 +91,7 @@ fn take_listed(
         let found = resolve(graph, &path, name)?;
         let other = found.iter().find_map(|id| taken[id.index()]);
         match other {
-            Some(other) => repeated.push(format!("{} (stages[{other}])", shown(name))),
+            Some(other) => repeated.push(format!("{name} (stages[{other}])")),
             None => found.iter().for_each(|id| taken[id.index()] = Some(stage)),
         }
     }
@@ -115,11 +115,11 @@ fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanErr
     {
         return Ok(found);
     }
-    let mut meant: Vec<&str> = graph
+    let mut meant: Vec<String> = graph
         .nodes
         .iter()
-        .map(|node| node.origin.as_str())
-        .filter(|origin| autodice_form(origin) == form)
+        .filter(|node| autodice_form(&node.origin) == form)
+        .map(|node| shown(&node.origin))
         .collect();
     meant.dedup();
     let message = match meant.is_empty() {
@@ -157,7 +157,7 @@ fn unknown(graph: &Graph, name: &str) -> String {
 }
 
 /// At most three names that differ in few letters, nearest first.
-fn near_names<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {
+fn near_names(graph: &Graph, name: &str) -> Vec<String> {
     let asked: Vec<char> = name.chars().take(LONGEST + 1).collect();
     if asked.len() > LONGEST {
         return vec![];
@@ -174,7 +174,10 @@ fn near_names<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {
         }
     }
     near.sort_by_key(|&(distance, _)| distance);
-    near.into_iter().take(3).map(|(_, name)| name).collect()
+    near.into_iter()
+        .take(3)
+        .map(|(_, name)| shown(name))
+        .collect()
 }
 
 /// Letters to insert, delete or replace so that one becomes the other.
@@ -199,9 +202,13 @@ fn are(count: usize) -> String {
 }
 
 fn first_few(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(LISTED).map(AsRef::as_ref).collect();
+    let few: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|n| shown(n.as_ref()))
+        .collect();
     let more = if names.len() > LISTED { ", …" } else { "" };
-    shown.join(", ") + more
+    few.join(", ") + more
 }
 
 #[cfg(test)]
