@@ -129,8 +129,8 @@ fn node_terms(
         (Some(partial), None) => {
             if !keeps_sums(node) {
                 return Err(format!(
-                    "node '{}' reads {partial:?}, before which only linear nodes without a constant \
-                     may come",
+                    "node '{}' reads {partial:?}, \
+                     before which only linear nodes without a constant may come",
                     node.name
                 ));
             }
