@@ -1,6 +1,7 @@
 //! What a finished run says: a table or JSON on stdout, files beside the outputs.
 
 use std::fs::File;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -38,11 +39,6 @@ fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
         .latencies
         .iter()
         .map(|latency| latency.as_secs_f64() * 1e3)
-        .collect();
-    let periods: Vec<_> = collected
-        .landed
-        .windows(2)
-        .map(|w| (w[1] - w[0]).as_secs_f64() * 1e3)
         .collect();
     let span = collected.opened.zip(collected.landed.last());
     let seconds = span.map_or(0.0, |(opened, &landed)| (landed - opened).as_secs_f64());
@@ -86,7 +82,7 @@ fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
             0.0
         },
         latency_ms: Summary::of(&latencies).unwrap_or_default(),
-        period_ms: Summary::of(&periods).map(|summary| summary.p50),
+        period_ms: period_ms(&collected.landed),
         wrong: collected.comparison.map(|comparison| comparison.wrong),
         max_rel_diff: collected
             .comparison
@@ -96,4 +92,11 @@ fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
         accuracy: (counted > 0).then_some(Accuracy { right, counted }),
         ranks: finished.ranks.clone(),
     }
+}
+
+/// Mean time between deliveries; none below two frames.
+fn period_ms(landed: &[Instant]) -> Option<f64> {
+    let (first, last) = (landed.first()?, landed.last()?);
+    let steps = landed.len() - 1;
+    (steps > 0).then(|| (*last - *first).as_secs_f64() * 1e3 / steps as f64)
 }

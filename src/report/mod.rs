@@ -90,7 +90,7 @@ pub struct RunReport {
     pub throughput_fps: f64,
     /// From a frame opened to its last output at rank 0.
     pub latency_ms: Summary,
-    /// Median time between deliveries; none below two frames.
+    /// Mean time between deliveries; none below two frames.
     pub period_ms: Option<f64>,
     /// Elements out of bounds in all outputs; none where nothing was compared.
     pub wrong: Option<u64>,
