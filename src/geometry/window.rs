@@ -14,7 +14,7 @@
 //! ```
 //! use autodice::geometry::{Interval, Window};
 //! // A 3x3 convolution, stride 1, pad 1, on 12 rows: the upper half needs one row of the lower.
-//! let window = Window { kernel: 3, stride: 1, dilation: 1, pad_before: 1, pad_after: 1, ceil: false };
+//! let window = Window { kernel: 3, pad_before: 1, pad_after: 1, ..Window::POINT };
 //! let need = window.need(Interval::new(0, 6), 12);
 //! assert_eq!((need.interval, need.pad_before, need.pad_after), (Interval::new(0, 7), 1, 0));
 //! ```

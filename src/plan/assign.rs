@@ -8,6 +8,10 @@ use crate::spec::{Spec, StageNodes};
 /// How many names a message lists before it only counts.
 const LISTED: usize = 5;
 
+/// Letters of a name that a message shows. Longer names are no typing errors, and comparing them
+/// would take long.
+const LONGEST: usize = 128;
+
 /// The stage of every node, as an index into `spec.stages`.
 ///
 /// # Errors
@@ -54,12 +58,14 @@ fn take_until(
     let path = format!("stages[{stage}].until");
     let found = resolve(graph, &path, name)?;
     if found.is_empty() {
-        let message =
-            format!("node '{name}' is constant and was folded away, name one that show lists");
+        let message = format!(
+            "node '{}' is constant and was folded away, name one that show lists",
+            shown(name)
+        );
         return Err(PlanError::new(path, message));
     }
     if let Some(other) = found.iter().find_map(|id| taken[id.index()]) {
-        let message = format!("node '{name}' is in stages[{other}] already");
+        let message = format!("node '{}' is in stages[{other}] already", shown(name));
         return Err(PlanError::new(path, message));
     }
     let last = found.iter().map(|id| id.index()).max().unwrap_or(0);
@@ -109,36 +115,49 @@ fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanErr
     {
         return Ok(found);
     }
-    let mut meant: Vec<&str> = graph
+    let mut meant: Vec<String> = graph
         .nodes
         .iter()
-        .map(|node| node.origin.as_str())
-        .filter(|origin| autodice_form(origin) == form)
+        .filter(|node| autodice_form(&node.origin) == form)
+        .map(|node| shown(&node.origin))
         .collect();
     meant.dedup();
     let message = match meant.is_empty() {
-        false => format!("'{name}' may mean {}: say which", meant.join(" or ")),
+        false => format!(
+            "'{}' may mean {}: say which",
+            shown(name),
+            meant.join(" or ")
+        ),
         true => unknown(graph, name),
     };
     Err(PlanError::new(path, message))
 }
 
+/// A name of the spec for a message of one line.
+fn shown(name: &str) -> String {
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    let mut text: String = name.chars().take(LONGEST).map(printable).collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
 fn unknown(graph: &Graph, name: &str) -> String {
-    let model = &graph.name;
+    let model = shown(&graph.name);
     let near = near_names(graph, name);
     match near.is_empty() {
-        true => format!("no node '{name}' in model '{model}'"),
+        true => format!("no node '{}' in model '{model}'", shown(name)),
         false => format!(
-            "no node '{name}' in model '{model}', did you mean {}?",
+            "no node '{}' in model '{model}', did you mean {}?",
+            shown(name),
             near.join(" or ")
         ),
     }
 }
 
 /// At most three names that differ in few letters, nearest first.
-fn near_names<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {
-    // Longer names are no typing errors, and comparing them would take long.
-    const LONGEST: usize = 128;
+fn near_names(graph: &Graph, name: &str) -> Vec<String> {
     let asked: Vec<char> = name.chars().take(LONGEST + 1).collect();
     if asked.len() > LONGEST {
         return vec![];
@@ -155,7 +174,10 @@ fn near_names<'a>(graph: &'a Graph, name: &str) -> Vec<&'a str> {
         }
     }
     near.sort_by_key(|&(distance, _)| distance);
-    near.into_iter().take(3).map(|(_, name)| name).collect()
+    near.into_iter()
+        .take(3)
+        .map(|(_, name)| shown(name))
+        .collect()
 }
 
 /// Letters to insert, delete or replace so that one becomes the other.
@@ -180,9 +202,13 @@ fn are(count: usize) -> String {
 }
 
 fn first_few(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(LISTED).map(AsRef::as_ref).collect();
+    let few: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|n| shown(n.as_ref()))
+        .collect();
     let more = if names.len() > LISTED { ", …" } else { "" };
-    shown.join(", ") + more
+    few.join(", ") + more
 }
 
 #[cfg(test)]

@@ -125,7 +125,8 @@ impl<'a> PlanBuilder<'a> {
         PieceId::new(pieces.len() - 1)
     }
 
-    /// A piece of `rank` that writes boxes of parts and reads of each input just what it needs.
+    /// A piece of `rank` that writes boxes of parts and reads of each input just what it needs of
+    /// what that part holds.
     ///
     /// # Errors
     /// `NeedError` where an output's box does not fit its activation.
@@ -145,7 +146,8 @@ impl<'a> PlanBuilder<'a> {
         let needed = |id: &PartId| {
             let part = self.plan.part(rank, *id);
             let need = work.regions.get(&part.activation);
-            (*id, need.unwrap_or(&part.region).clone())
+            let need = need.map(|need| need.intersect(&part.region));
+            (*id, need.unwrap_or_else(|| part.region.clone()))
         };
         let inputs = inputs.iter().map(needed).collect();
         Ok(self.piece_of_boxes(rank, nodes, inputs, piece.outputs))

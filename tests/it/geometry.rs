@@ -490,9 +490,9 @@ fn every_operator_needs_what_its_elements_ask_for() {
 fn boxes_of(shape: &[usize]) -> Vec<Region> {
     let whole = Region::whole(shape);
     let mut all = vec![whole.clone()];
-    for axis in 1..shape.len() {
-        for start in 0..shape[axis] {
-            for end in start + 1..=shape[axis] {
+    for (axis, &length) in shape.iter().enumerate().skip(1) {
+        for start in 0..length {
+            for end in start + 1..=length {
                 all.push(whole.with_axis(axis, Interval::new(start, end)));
             }
         }

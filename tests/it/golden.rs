@@ -4,9 +4,11 @@
 
 use std::path::Path;
 
-use autodice::plan::dump;
+use autodice::ids::Rank;
+use autodice::plan::{compile_owners, dump};
 
 use crate::support::hand_plans;
+use crate::support::random_graph::{random_graph, random_owners, Random};
 
 /// Compares with `tests/golden/NAME`, or writes it.
 fn golden(name: &str, found: &str) {
@@ -39,4 +41,15 @@ fn hand_written_plans() {
     for (name, graph, plan) in hand_plans::all() {
         golden(&format!("{name}.plan"), &dump(&graph, &plan));
     }
+}
+
+/// Branches, two inputs, several outputs and nodes that no output needs, over three ranks.
+#[test]
+fn a_compiled_plan() {
+    let mut random = Random(11);
+    let graph = random_graph(&mut random, 14);
+    let owners = random_owners(&mut random, graph.nodes.len(), 3);
+    let owners: Vec<Rank> = owners.into_iter().map(Rank::new).collect();
+    let plan = compile_owners(&graph, &owners, 3, 4);
+    golden("random_stages.plan", &dump(&graph, &plan));
 }

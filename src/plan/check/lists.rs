@@ -231,7 +231,8 @@ fn check_transfer(graph: &Graph, plan: &Plan, transfer: &Transfer) -> Result<(),
     if highest > u64::from(MAX_TAG) {
         let window = plan.window;
         return Err(format!(
-            "tag {tag} with {window} frames in flight makes {highest}, at most {MAX_TAG} is possible"
+            "tag {tag} with {window} frames in flight makes {highest}, \
+             at most {MAX_TAG} is possible"
         ));
     }
     match codec {

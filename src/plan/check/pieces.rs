@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::{piece_work, Piece, PieceWork, Plan, Terms};
 use super::{named, CheckError};
 use crate::geometry::Region;
-use crate::graph::{Graph, Node, Op, Operand};
+use crate::graph::{Graph, Node, Op};
 use crate::ids::{ActivationId, NodeId, PieceId, Rank};
 
 /// The work of every piece of every rank.
@@ -38,30 +38,32 @@ fn check_piece(graph: &Graph, plan: &Plan, rank: Rank, piece: &Piece) -> Result<
     let name = |id: ActivationId| &graph.activation(id).name;
 
     let mut terms: BTreeMap<ActivationId, Terms> = BTreeMap::new();
+    let mut boxes: BTreeMap<ActivationId, Vec<&Region>> = BTreeMap::new();
     for (id, region) in &piece.inputs {
         let part = plan.part(rank, *id);
         let listed = named(graph, *id, part);
         if made.contains(&part.activation) {
             return Err(format!("it reads {listed}, which it makes itself"));
         }
-        let Some(need) = work.regions.get(&part.activation) else {
+        if !work.regions.contains_key(&part.activation) {
             return Err(format!("it reads {listed}, which none of its nodes needs"));
-        };
-        if !region.contains(need) {
-            return Err(format!("it reads {region} of {listed} and needs {need}"));
         }
-        if terms.insert(part.activation, part.terms.clone()).is_some() {
-            return Err(format!(
-                "it reads '{}' from two parts",
-                name(part.activation)
-            ));
+        let first = terms.entry(part.activation).or_insert(part.terms.clone());
+        if *first != part.terms {
+            return Err(format!("it reads {listed} beside a part with other terms"));
         }
+        boxes.entry(part.activation).or_default().push(region);
     }
     for (&activation, need) in &work.regions {
-        let known = made.contains(&activation) || terms.contains_key(&activation);
-        if !known && !need.is_empty() {
+        let listed = boxes.get(&activation).map_or(&[][..], Vec::as_slice);
+        if !made.contains(&activation) && !tiled(need, listed) {
+            let listed: Vec<_> = listed.iter().map(|region| region.to_string()).collect();
             let name = name(activation);
-            return Err(format!("it needs {need} of '{name}' and does not list it"));
+            let listed = match listed.is_empty() {
+                true => "nothing".into(),
+                false => listed.join(" and "),
+            };
+            return Err(format!("it needs {need} of '{name}' and lists {listed}"));
         }
     }
     for &id in &piece.nodes {
@@ -91,6 +93,17 @@ fn check_piece(graph: &Graph, plan: &Plan, rank: Rank, piece: &Piece) -> Result<
     Ok(work)
 }
 
+/// Whether boxes cover `need` so that it can be joined along one axis.
+fn tiled(need: &Region, boxes: &[&Region]) -> bool {
+    let along = |axis: usize| {
+        let spans = |held: &&&Region| held.contains(&need.with_axis(axis, held.0[axis]));
+        need.minus_all(boxes.iter().filter(spans).copied())
+            .is_empty()
+    };
+    let one = boxes.iter().any(|held| held.contains(need));
+    need.is_empty() || one || (0..need.rank()).any(along)
+}
+
 /// Which terms a node makes from what it reads.
 fn node_terms(
     graph: &Graph,
@@ -116,8 +129,8 @@ fn node_terms(
         (Some(partial), None) => {
             if !keeps_sums(node) {
                 return Err(format!(
-                    "node '{}' reads {partial:?}, before which only linear nodes without a constant \
-                     may come",
+                    "node '{}' reads {partial:?}, \
+                     before which only linear nodes without a constant may come",
                     node.name
                 ));
             }
@@ -129,18 +142,11 @@ fn node_terms(
     }
 }
 
-/// Whether f(a) + f(b) = f(a + b): linear, and no bias or constant operand added each time.
+/// Whether f(a) + f(b) = f(a + b): linear and without a constant operand. A bias does no harm:
+/// whoever holds member 0 adds it, and nobody else.
 fn keeps_sums(node: &Node) -> bool {
-    let constants_from = match node.op {
-        Op::Conv { .. } | Op::Gemm { .. } => 2,
-        _ => 0,
-    };
-    let adds = node
-        .inputs
-        .iter()
-        .skip(constants_from)
-        .any(|operand| matches!(operand, Operand::Weight(_)));
-    node.op.is_linear() && !adds
+    let constant = matches!(node.op, Op::Concat { .. }) && node.weights().next().is_some();
+    node.op.is_linear() && !constant
 }
 
 /// The terms of a node whose sum this piece makes some summands of. They must form one box, which

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use autodice::geometry::Interval;
 use autodice::geometry::Region;
 use autodice::graph::Graph;
-use autodice::ids::{PartId, PieceId, Rank, SumId, TransferId};
-use autodice::plan::{check, compile_owners, tally, CheckError, Plan, Step, Terms};
+use autodice::ids::{NodeId, PartId, PieceId, Rank, SumId, TransferId};
+use autodice::plan::{
+    check, compile_owners, pair_bytes, tally, CheckError, Plan, PlanBuilder, RankTally, Step,
+    Terms, Transfer,
+};
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::hand_plans;
@@ -334,7 +337,7 @@ fn messages_name_rank_step_part_and_activation() {
 #[test]
 fn tags_of_a_pair_must_differ() {
     let (graph, mut plan) = hand_plans::channel_pair();
-    let same = |t: &&autodice::plan::Transfer| (t.from, t.to) == (Rank(0), Rank(1)) && t.tag > 0;
+    let same = |t: &&Transfer| (t.from, t.to) == (Rank(0), Rank(1)) && t.tag > 0;
     assert!(plan.transfers.iter().any(|t| same(&t)));
     for transfer in &mut plan.transfers {
         transfer.tag = 0;
@@ -372,28 +375,58 @@ fn ranks_that_wait_for_each_other_are_named() {
 
 #[test]
 fn partial_sums_reach_nothing_that_is_not_linear() {
-    // relu behind a shared sum, in the piece that makes the summand.
+    // A shared sum behind which a Relu, a BatchNormalization or a Concat with another activation
+    // follows, in the piece that makes the summand.
     let mut b = GraphBuilder::new("partial");
     let x = b.input(&[1, 2, 4, 4]);
     let y = b.conv(x, 2, square(3, 1, 1), 1);
-    let biased = b.conv(y, 2, square(1, 1, 0), 1);
-    let z = b.relu(y);
-    let graph = b.finish(&[z, biased]);
-    for (node, output, wanted) in [(2, z, "reads"), (1, biased, "reads")] {
-        let mut p = autodice::plan::PlanBuilder::new(&graph, 1, 1, 1);
+    let cut_off = b.relu(y);
+    let shifted = b.normalize(y);
+    let joined = b.concat(&[y, x]);
+    let averaged = b.conv(y, 2, square(1, 1, 0), 1);
+    let graph = b.finish(&[cut_off, shifted, joined, averaged]);
+    let only = "before which only linear nodes";
+    for (node, output, wanted) in [
+        (1, cut_off, only),
+        (2, shifted, only),
+        (3, joined, "different terms"),
+        (4, averaged, "is not handed over"),
+    ] {
+        let mut p = PlanBuilder::new(&graph, 1, 1, 1);
         let halves = (0..2).map(|c| graph.whole(x).with_axis(1, Interval::new(c, c + 1)));
-        let sum = p.sum(autodice::ids::NodeId(0), halves.collect());
+        let sum = p.sum(NodeId(0), halves.collect());
         let x0 = p.input(x);
         let part = p.partial(Rank(0), output, graph.whole(output), sum, &[0]);
-        let nodes = [autodice::ids::NodeId(0), autodice::ids::NodeId(node)];
-        let piece = p.piece_needing(Rank(0), &nodes, &[x0], vec![(part, graph.whole(output))]);
-        p.run(Rank(0), piece.expect("fits"));
+        let piece = p.piece(Rank(0), &[NodeId(0), NodeId(node)], &[x0], &[part]);
+        p.run(Rank(0), piece);
         let message = refusal(&graph, &p.build());
-        assert!(
-            message.contains("linear") && message.contains(wanted),
-            "{message}"
-        );
+        assert!(message.contains(wanted), "{message}");
     }
+}
+
+#[test]
+fn summands_of_a_piece_are_one_box() {
+    let mut b = GraphBuilder::new("three members");
+    let x = b.input(&[1, 3, 4, 4]);
+    let y = b.conv(x, 2, square(3, 1, 1), 1);
+    let graph = b.finish(&[y]);
+    let mut p = PlanBuilder::new(&graph, 1, 1, 1);
+    let channels = (0..3).map(|c| graph.whole(x).with_axis(1, Interval::new(c, c + 1)));
+    let sum = p.sum(NodeId(0), channels.collect());
+    let x0 = p.input(x);
+    let parts = [&[0, 2][..], &[1]].map(|m| p.partial(Rank(0), y, graph.whole(y), sum, m));
+    for part in parts {
+        let piece = p.piece(Rank(0), &[NodeId(0)], &[x0], &[part]);
+        p.run(Rank(0), piece);
+    }
+    let all = p.whole(Rank(0), y);
+    p.add(Rank(0), &parts, all);
+    p.output(all);
+    let message = refusal(&graph, &p.build());
+    assert!(
+        message.ends_with("members [0, 2] of s0 are not one box"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -432,6 +465,31 @@ fn memory_beyond_a_limit_is_refused() {
             limit
         })
     );
+}
+
+#[test]
+fn a_tally_counts_slices_messages_and_work() {
+    let (graph, plan) = hand_plans::channel_pair();
+    let ranks = tally(&graph, &plan).expect("a tally").ranks;
+    // Two of six kernels of conv0 with their biases, then two of six channels of conv2's kernels;
+    // its three biases are on rank 0 alone.
+    let weights = 4 * (2 * 2 * 9 + 2 + 3 * 2 * 9);
+    assert_eq!(ranks[0].weight_bytes, weights + 4 * 3);
+    assert_eq!(ranks[1].weight_bytes, weights);
+    let whole = tally(&graph, &compile_owners(&graph, &[Rank(0); 3], 1, 1)).expect("a tally");
+    let macs = |ranks: &[RankTally]| ranks.iter().map(|r| r.turns[0].macs).sum::<u64>();
+    assert_eq!(
+        macs(&ranks),
+        macs(&whole.ranks),
+        "a split by channels repeats nothing"
+    );
+    assert_eq!(macs(&ranks), 30 * (6 * 2 * 9 + 3 * 6 * 9));
+    let sent: u64 = ranks.iter().map(|rank| rank.turns[0].sent_bytes).sum();
+    let received: u64 = ranks.iter().map(|rank| rank.turns[0].received_bytes).sum();
+    // The input to two ranks, and four times round a ring with a third of the output.
+    assert_eq!(sent, 4 * (2 * 60 + 4 * 90));
+    assert_eq!(sent, received);
+    assert_eq!(pair_bytes(&graph, &plan).values().sum::<u64>(), sent);
 }
 
 #[test]

@@ -284,6 +284,13 @@ fn names_are_refused_with_their_place_and_near_ones() {
         unknown,
         "stages[0].nodes[1]: no node 'relu11' in model 'residual', did you mean relu1?"
     );
+    let hostile = format!("x\n{}", "y".repeat(1 << 20));
+    let hostile = refusal(&graph, vec![until(&hostile, 0), rest(1)]);
+    assert!(
+        hostile.len() < 300 && !hostile.contains('\n'),
+        "{} bytes",
+        hostile.len()
+    );
     let far = refusal(&graph, vec![until("something", 0), rest(1)]);
     assert_eq!(
         far,

@@ -34,7 +34,8 @@ const Y: ActivationId = ActivationId(2);
 const Z: ActivationId = ActivationId(3);
 
 /// Two ranks share eight rows, four each. Each makes the row that the other needs first, sends
-/// it, and makes the others while it travels.
+/// it, and makes the others while it travels. Rank 0 has its halo in the same part as its own
+/// rows, rank 1 in a part beside it.
 pub fn row_halo() -> (Graph, Plan) {
     let graph = two_convolutions(8);
     let g = &graph;
@@ -42,28 +43,27 @@ pub fn row_halo() -> (Graph, Plan) {
     let x0 = b.input(X);
     let x1 = b.part(R1, X, rows(g, X, 3, 8));
     b.message((R0, x0), (R1, x1), rows(g, X, 3, 8));
-    let (y0, y1) = (
-        b.part(R0, Y, rows(g, Y, 0, 5)),
-        b.part(R1, Y, rows(g, Y, 3, 8)),
-    );
+    let y0 = b.part(R0, Y, rows(g, Y, 0, 5));
+    let y1 = b.part(R1, Y, rows(g, Y, 4, 8));
+    let halo = b.part(R1, Y, rows(g, Y, 3, 4));
     let (z0, z1) = (b.whole(R0, Z), b.part(R1, Z, rows(g, Z, 4, 8)));
     let front = nodes(&[0, 1]);
-    let run = |b: &mut PlanBuilder, rank, nodes: &[NodeId], from, into, region| {
-        let piece = b.piece_needing(rank, nodes, &[from], vec![(into, region)]);
+    let run = |b: &mut PlanBuilder, rank, nodes: &[NodeId], from: &[PartId], into, region| {
+        let piece = b.piece_needing(rank, nodes, from, vec![(into, region)]);
         b.run(rank, piece.expect("boxes that fit"));
     };
-    run(&mut b, R0, &front, x0, y0, rows(g, Y, 3, 4));
-    run(&mut b, R1, &front, x1, y1, rows(g, Y, 4, 5));
-    let down = b.transfer((R0, y0), (R1, y1), rows(g, Y, 3, 4));
+    run(&mut b, R0, &front, &[x0], y0, rows(g, Y, 3, 4));
+    run(&mut b, R1, &front, &[x1], y1, rows(g, Y, 4, 5));
+    let down = b.transfer((R0, y0), (R1, halo), rows(g, Y, 3, 4));
     let up = b.transfer((R1, y1), (R0, y0), rows(g, Y, 4, 5));
     b.send(down);
     b.send(up);
-    run(&mut b, R0, &front, x0, y0, rows(g, Y, 0, 3));
-    run(&mut b, R1, &front, x1, y1, rows(g, Y, 5, 8));
+    run(&mut b, R0, &front, &[x0], y0, rows(g, Y, 0, 3));
+    run(&mut b, R1, &front, &[x1], y1, rows(g, Y, 5, 8));
     b.receive(up);
     b.receive(down);
-    run(&mut b, R0, &nodes(&[2]), y0, z0, rows(g, Z, 0, 4));
-    run(&mut b, R1, &nodes(&[2]), y1, z1, rows(g, Z, 4, 8));
+    run(&mut b, R0, &nodes(&[2]), &[y0], z0, rows(g, Z, 0, 4));
+    run(&mut b, R1, &nodes(&[2]), &[halo, y1], z1, rows(g, Z, 4, 8));
     b.message((R1, z1), (R0, z0), rows(g, Z, 4, 8));
     b.output(z0);
     b.release_after_last_use();
@@ -240,8 +240,8 @@ pub fn host_zone() -> (Graph, Plan) {
     (graph, plan)
 }
 
-/// Two ranks add up half of the rows each and flatten what they have; rank 0 adds both up before
-/// the product, which has a bias.
+/// Two ranks add up half of the rows each, flatten what they have and multiply it: the product is
+/// linear, and only the rank with member 0 adds its bias. Rank 0 does it in two pieces.
 pub fn shared_pooling() -> (Graph, Plan) {
     let mut b = GraphBuilder::new("shared pooling");
     let x = b.input(&[1, 3, 6, 4]);
@@ -256,19 +256,22 @@ pub fn shared_pooling() -> (Graph, Plan) {
     let x0 = b.input(x);
     let x1 = b.part(R1, x, halves[1].clone());
     b.message((R0, x0), (R1, x1), halves[1].clone());
-    let [part0, part1] = [(R0, x0), (R1, x1)].map(|(rank, x)| {
-        let part = b.partial(rank, flat, g.whole(flat), shared, &[rank.0]);
-        let outputs = vec![(part, g.whole(flat))];
-        let piece = b.piece_needing(rank, &nodes(&[0, 1]), &[x], outputs);
+    let flat0 = b.partial(R0, flat, g.whole(flat), shared, &[0]);
+    let ends = [(R0, 0), (R1, 1), (R0, 1)];
+    let [product0, product1, other] =
+        ends.map(|(rank, member)| b.partial(rank, product, g.whole(product), shared, &[member]));
+    for (rank, ids, from, into) in [
+        (R0, &[0, 1][..], x0, flat0),
+        (R0, &[2], flat0, product0),
+        (R1, &[0, 1, 2], x1, product1),
+    ] {
+        let made = b.plan().part(rank, into).region.clone();
+        let piece = b.piece_needing(rank, &nodes(ids), &[from], vec![(into, made)]);
         b.run(rank, piece.expect("boxes that fit"));
-        part
-    });
-    let other = b.partial(R0, flat, g.whole(flat), shared, &[1]);
-    b.message((R1, part1), (R0, other), g.whole(flat));
-    let (all, out) = (b.whole(R0, flat), b.whole(R0, product));
-    b.add(R0, &[part0, other], all);
-    let last = b.piece(R0, &nodes(&[2]), &[all], &[out]);
-    b.run(R0, last);
+    }
+    b.message((R1, product1), (R0, other), g.whole(product));
+    let out = b.whole(R0, product);
+    b.add(R0, &[product0, other], out);
     b.output(out);
     b.release_after_last_use();
     let plan = b.build();

@@ -1,7 +1,7 @@
 //! What a plan means, element by element on integers: an oracle that shares no rule with the
 //! library. A value that a step needs and nobody put there makes the whole run fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use autodice::geometry::{Interval, Region};
 use autodice::graph::{Graph, Node, Op, Operand, PoolKind};
@@ -80,6 +80,8 @@ pub struct Evaluator<'a> {
     nodes: &'a [NodeId],
     /// Of some nodes only these boxes of the first input are added up, and maybe no bias.
     summands: BTreeMap<NodeId, (Vec<Region>, bool)>,
+    /// Nodes that read a part of a sum without its member 0: it adds the bias, they do not.
+    unbiased: BTreeSet<NodeId>,
     sources: BTreeMap<ActivationId, Vec<Known>>,
     done: BTreeMap<ActivationId, Known>,
     /// The hull of what was asked of each activation.
@@ -92,6 +94,7 @@ impl<'a> Evaluator<'a> {
             graph,
             nodes,
             summands: BTreeMap::new(),
+            unbiased: BTreeSet::new(),
             sources: BTreeMap::new(),
             done: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -265,7 +268,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn bias(&self, id: NodeId, node: &Node, channel: usize) -> i64 {
-        let carried = self.summands.get(&id).is_none_or(|(_, bias)| *bias);
+        let summand = self.summands.get(&id).is_none_or(|(_, bias)| *bias);
+        let carried = summand && !self.unbiased.contains(&id);
         if carried && matches!(node.inputs.get(2), Some(Operand::Weight(_))) {
             self.constant(node, 2, &[channel])
         } else {
@@ -422,6 +426,8 @@ fn one(
         Step::Run(id) => {
             let piece = &plan.ranks[r].pieces[id.index()];
             let mut evaluator = Evaluator::new(graph, &piece.nodes);
+            // Parts of sums on their way through the piece: whether they have member 0.
+            let mut partial: BTreeMap<ActivationId, bool> = BTreeMap::new();
             for (part, region) in &piece.inputs {
                 let whole = held[part.index()].as_ref().ok_or(gone)?;
                 let mut read = Known::nothing(region);
@@ -430,6 +436,9 @@ fn one(
                 }
                 let activation = parts[part.index()].activation;
                 evaluator.sources.entry(activation).or_default().push(read);
+                if let Terms::Some { members, .. } = &parts[part.index()].terms {
+                    partial.insert(activation, members.contains(&0));
+                }
             }
             for (part, _) in &piece.outputs {
                 if let Terms::Some { sum, members } = &parts[part.index()].terms {
@@ -437,6 +446,17 @@ fn one(
                     let boxes = members.iter().map(|&m| sum.members[m as usize].clone());
                     let summand = (boxes.collect(), members.contains(&0));
                     evaluator.summands.insert(sum.node, summand);
+                }
+            }
+            for &id in &piece.nodes {
+                let node = graph.node(id);
+                let read = node.activations().find_map(|a| partial.get(&a).copied());
+                if read == Some(false) {
+                    evaluator.unbiased.insert(id);
+                }
+                let own = evaluator.summands.get(&id).map(|(_, bias)| *bias);
+                if let Some(first) = read.or(own) {
+                    partial.extend(node.outputs.iter().map(|&output| (output, first)));
                 }
             }
             for (part, region) in &piece.outputs {
