@@ -92,7 +92,7 @@ pub enum LinkError {
         expected: u64,
     },
     /// Another rank gives no sign of life.
-    #[error("rank {rank} has been silent for {}.{:01} s", silence.as_secs(), silence.subsec_millis() / 100)]
+    #[error("rank {rank} has been silent for {:.1} s", silence.as_secs_f64())]
     Silent {
         /// Which.
         rank: Rank,
