@@ -7,6 +7,7 @@ pub mod logger;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod tables;
 pub mod workbench;
 
 /// Parses `NAME=N`, the length of a symbolic dimension.

@@ -173,6 +173,7 @@ fn split(spec: &Path, output: &Path, replace: bool) -> Result<()> {
         compile(&source.graph, &parsed).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     check(&source.graph, &plan, None)?;
     folder::write(output, &text, &source.graph, &plan, &source, replace)?;
+    super::tables::write(output, &source.graph, &plan, &parsed)?;
     eprintln!("{}: {} ranks", output.display(), plan.ranks.len());
     Ok(())
 }
@@ -188,9 +189,28 @@ fn import(
         |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{}", path.display()));
     let source = read(model, shapes)?;
     let (mapping, platform) = (text(mapping)?, text(platform)?);
-    let (spec, warnings) = autodice::import(&mapping, &platform, &source.graph, model)?;
+    let (spec, warnings) = autodice::import(
+        &mapping,
+        &platform,
+        &source.graph,
+        &seen_from(output, model),
+    )?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     std::fs::write(output, yaml::to_yaml(&spec))
         .with_context(|| format!("{}", output.display()))?;
     Ok(())
+}
+
+/// The model's path as the spec has it: relative to the spec's own folder where that is simple,
+/// else absolute.
+fn seen_from(spec: &Path, model: &Path) -> PathBuf {
+    let folder = folder_of(spec);
+    let beside = model.is_relative() && folder == Path::new(".");
+    match (beside, folder.canonicalize(), model.canonicalize()) {
+        (false, Ok(folder), Ok(model)) => match model.strip_prefix(&folder) {
+            Ok(inside) => inside.to_path_buf(),
+            Err(_) => model,
+        },
+        _ => model.to_path_buf(),
+    }
 }

@@ -313,8 +313,3 @@ impl Frame {
         Ok(matches!(step, Step::Run(_)))
     }
 }
-
-/// How long since `since`, for people's eyes.
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}

@@ -91,7 +91,11 @@ fn faults(path: &str, text: &str) -> Vec<String> {
 fn used<'a>(own: &str, code: &'a str) -> Vec<&'a str> {
     let ends = |c: char| !c.is_alphanumeric() && c != '_';
     let paths = code.split("crate::").skip(1);
-    let in_binary = if own == "bin" { "autodice::" } else { "crate::crate::" };
+    let in_binary = if own == "bin" {
+        "autodice::"
+    } else {
+        "crate::crate::"
+    };
     let paths = paths.chain(code.split(in_binary).skip(1));
     let heads = paths.map(|rest| if rest.starts_with('{') { "{" } else { rest });
     heads
