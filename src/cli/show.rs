@@ -65,7 +65,7 @@ fn model(graph: &Graph) -> String {
     let weights = weight_bytes(graph, graph.node_ids());
     format!(
         "# model {}  opset {}  nodes {}  {:.3} GMAC  weights {} KiB\n{}\
-         # cut: what crosses from the nodes up to here to the others; * less than at any cut before\n",
+         # cut: what a cut behind the node sends; * less than at any cut before\n",
         graph.name,
         graph.opset,
         graph.nodes.len(),

@@ -78,8 +78,10 @@ fn collect(
         )?),
         None => None,
     };
-    let mut collected = Collected::default();
-    collected.comparison = collecting.reference.is_some().then(Comparison::default);
+    let mut collected = Collected {
+        comparison: collecting.reference.is_some().then(Comparison::default),
+        ..Collected::default()
+    };
     let mut progress = Progress::start(collecting.total, collecting.quiet);
     for frame in delivered {
         let Some(number) = frame.number else { continue };

@@ -279,7 +279,7 @@ pub fn plan_of(ready: &Ready, size: usize) -> Result<crate::plan::Plan, Failure>
     let needed = ready.spec.rank_count();
     if needed != size {
         let line = format!(
-            "{}: {needed} ranks in the spec, {size} in the world: start it with mpirun -np {needed}",
+            "{}: {needed} ranks in the spec, {size} started: mpirun -np {needed} …",
             ready.spec_file
         );
         return Err(wrong(line));

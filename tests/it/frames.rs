@@ -236,7 +236,7 @@ fn tensors_are_read_as_onnx_writes_them() {
     fs::write(folder.path().join("typed.pb"), proto.encode_to_vec()).unwrap();
     for name in ["raw.pb", "typed.pb"] {
         let found = frames(open(folder.path(), name, shape(Dtype::F32, &[1, 3])).unwrap());
-        assert_eq!(found[0].inputs, [value.clone()]);
+        assert_eq!(found[0].inputs[..], *std::slice::from_ref(&value));
         assert_eq!(found[0].source, name);
         let line = refusal(folder.path(), name, shape(Dtype::F32, &[1, 4]));
         assert!(
