@@ -7,6 +7,7 @@
 
 mod account;
 mod board;
+mod cache;
 mod collect;
 mod compute;
 mod deploy;
