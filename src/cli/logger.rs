@@ -1,5 +1,6 @@
 //! Log lines on stderr, with the rank in front where there is one.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -23,10 +24,13 @@ impl Log for Logger {
             Level::Error => "error: ",
             _ => "",
         };
-        match NAME.get() {
-            Some(name) => eprintln!("{name}: {level}{}", record.args()),
-            None => eprintln!("{level}{}", record.args()),
-        }
+        let name = NAME
+            .get()
+            .map(|name| format!("{name}: "))
+            .unwrap_or_default();
+        // One write for a line: the lines of many ranks share one stderr.
+        let line = format!("{name}{level}{}\n", record.args());
+        let _unread = std::io::stderr().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}

@@ -38,19 +38,16 @@ fn model(graph: &Graph) -> String {
         "cut KiB",
     ]);
     let cuts = cut_bytes(graph);
-    let cheapest = cuts.iter().copied().min().unwrap_or(0);
+    let mut cheapest = usize::MAX;
     for id in graph.node_ids() {
         let node = graph.node(id);
         let output = node.outputs.first().map(|&output| graph.activation(output));
         let shape = output.map(|output| format!("{} {:?}", output.dtype, output.shape));
         let cut = cuts[id.index()];
         let last = id.index() + 1 == graph.nodes.len();
-        // Cheap: at most twice the least that any cut sends.
-        let mark = if !last && cut <= 2 * cheapest {
-            " *"
-        } else {
-            "  "
-        };
+        // Cheap: no cut before it sends as little.
+        let mark = if cut < cheapest { " *" } else { "  " };
+        cheapest = cheapest.min(cut);
         table.row(&[
             node.name.clone(),
             node.op_type.clone(),
@@ -68,7 +65,7 @@ fn model(graph: &Graph) -> String {
     let weights = weight_bytes(graph, graph.node_ids());
     format!(
         "# model {}  opset {}  nodes {}  {:.3} GMAC  weights {} KiB\n{}\
-         # cut: bytes that cross from the nodes up to here to the others; * cheap places\n",
+         # cut: what a cut behind the node sends; * less than at any cut before\n",
         graph.name,
         graph.opset,
         graph.nodes.len(),

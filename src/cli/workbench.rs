@@ -11,7 +11,7 @@ use crate::model::read::read;
 use crate::model::standard;
 use crate::plan::{check, compile};
 use crate::runner::{folder_of, read_spec};
-use crate::spec::{autodice, yaml};
+use crate::spec::{autodice, yaml, FramesSpec, Spec};
 
 /// Models, specs and plans for autodice-run.
 #[derive(Parser, Debug)]
@@ -167,11 +167,12 @@ fn model(
 }
 
 fn split(spec: &Path, output: &Path, replace: bool) -> Result<()> {
-    let (file, text, parsed) = read_spec(spec).map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let (file, _, parsed) = read_spec(spec).map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let source = read(&folder_of(spec).join(&parsed.model), &parsed.shapes)?;
     let plan =
         compile(&source.graph, &parsed).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     check(&source.graph, &plan, None)?;
+    let text = yaml::to_yaml(&rooted(&parsed, &folder_of(spec))?);
     folder::write(output, &text, &source.graph, &plan, &source, replace)?;
     super::tables::write(output, &source.graph, &plan, &parsed)?;
     eprintln!("{}: {} ranks", output.display(), plan.ranks.len());
@@ -199,6 +200,24 @@ fn import(
     std::fs::write(output, yaml::to_yaml(&spec))
         .with_context(|| format!("{}", output.display()))?;
     Ok(())
+}
+
+/// The spec with its paths made absolute, so that it means the same in another folder.
+fn rooted(spec: &Spec, base: &Path) -> Result<Spec> {
+    let root = |path: &Path| {
+        let joined = base.join(path);
+        std::path::absolute(&joined).with_context(|| format!("{}", joined.display()))
+    };
+    let mut spec = spec.clone();
+    spec.model = root(&spec.model)?;
+    spec.labels = spec.labels.map(|path| root(&path)).transpose()?;
+    if let Some(input) = &mut spec.input {
+        input.truth = input.truth.take().map(|path| root(&path)).transpose()?;
+        if let FramesSpec::Path(path) = &mut input.frames {
+            *path = root(path)?;
+        }
+    }
+    Ok(spec)
 }
 
 /// The model's path as the spec has it: relative to the spec's own folder where that is simple,

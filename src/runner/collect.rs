@@ -65,8 +65,10 @@ fn collect(
     mut collecting: Collecting,
 ) -> Result<Collected> {
     let mut sink = collecting.sink.take();
-    let mut collected = Collected::default();
-    collected.comparison = collecting.reference.is_some().then(Comparison::default);
+    let mut collected = Collected {
+        comparison: collecting.reference.is_some().then(Comparison::default),
+        ..Collected::default()
+    };
     let mut progress = Progress::start(collecting.total, collecting.quiet);
     for frame in delivered {
         let Some(number) = frame.number else { continue };

@@ -3,6 +3,7 @@
 //! Until the first frame every rank keeps its verdict to itself and all agree on the lowest
 //! failing one; from then on a failure ends the job at once. The two doors never mix.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
@@ -59,7 +60,9 @@ impl Place<'_> {
     /// Prints why a rank gives up, on one line.
     pub fn say(&self, rank: Rank, failure: &Failure) {
         if !failure.silent {
-            eprintln!("rank {rank}@{}: {failure}", self.host);
+            // One write: the lines of many ranks share one stderr.
+            let line = format!("rank {rank}@{}: {failure}\n", self.host);
+            let _unread = std::io::stderr().write_all(line.as_bytes());
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn load(
         spawn(move || {
             bind();
             let engine = engine().map_err(|error| Failure::input(&error))?;
-            load_pieces(&program, &origin, values, &*engine)
+            load_pieces(&program, &origin, values.as_ref(), &*engine)
         })
     };
     let mut mail = Mailbox::new(&mut *link);
@@ -76,7 +76,7 @@ pub fn load(
 fn load_pieces(
     program: &Program,
     origin: &Origin,
-    values: Option<Receiver<Value>>,
+    values: Option<&Receiver<Value>>,
     engine: &dyn Engine,
 ) -> Result<Pieces, Failure> {
     let folder = match origin {
@@ -86,7 +86,7 @@ fn load_pieces(
     let count = program.own().pieces.len();
     let load = |index: usize| {
         let piece = PieceId::new(index);
-        let sub_model = match (&folder, origin, &values) {
+        let sub_model = match (&folder, origin, values) {
             (Some(folder), ..) => folder.sub_model(piece),
             (_, Origin::Model(weights), _) => cut(program, piece, |weight, region| {
                 weights.slice(weight, region)

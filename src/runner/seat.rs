@@ -45,7 +45,10 @@ pub fn take_seat(
         bound.map_err(|error| Failure::new(WRONG_INPUT, format!("ranks[{rank}].cores: {error}")));
     let bound = verdict(link, place, bound)?;
     if let Some(warning) = &bound.warning {
-        log::warn!("{warning}");
+        // Once for each host: its ranks mostly have the same to say.
+        if seats[..rank].iter().all(|(host, _)| *host != seats[rank].0) {
+            log::warn!("{warning}");
+        }
     }
     let mut cores: Vec<_> = bound.threads.into_iter().flatten().collect();
     cores.sort_unstable();

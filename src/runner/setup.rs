@@ -254,7 +254,7 @@ fn check_size(ready: &Ready, size: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let line = format!(
-        "{}: {needed} ranks in the spec, {size} in the world: start it with mpirun -np {needed}",
+        "{}: {needed} ranks in the spec, {size} started: mpirun -np {needed} …",
         ready.spec_file
     );
     Err(Failure::new(WRONG_INPUT, line))

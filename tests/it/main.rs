@@ -1,5 +1,8 @@
 //! The integration tests, one binary.
 
+// A test may unwrap, and index ranks by their number.
+#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
+
 mod autodice;
 mod comm;
 mod cut;

@@ -9,8 +9,9 @@ use autodice::geometry::Region;
 use autodice::graph::{Activation, Dtype, Graph, Node, Op, Operand, Value};
 use autodice::ids::{ActivationId, NodeId, PartId, PieceId, Rank, TransferId};
 use autodice::plan::{Codec, Part, Piece, Plan, RankPlan, Step, Terms, Transfer};
+use autodice::runner::Kind;
 
-use crate::support::harness::run_plan;
+use crate::support::harness::{run_plan, Ran};
 
 /// Adds its number to every element, after a while.
 struct Plus(f32, Duration);
@@ -125,6 +126,17 @@ fn interleaved(graph: &Graph, window: u32) -> Plan {
     }
 }
 
+/// Whether a Run of rank 0 and one of rank 1 were in progress at the same time.
+fn runs_cross(ran: &[Ran]) -> bool {
+    let runs = |rank: usize| {
+        ran[rank]
+            .trace
+            .iter()
+            .filter(|interval| matches!(interval.kind, Kind::Run(_)))
+    };
+    runs(0).any(|a| runs(1).any(|b| a.start < b.end && b.start < a.end))
+}
+
 #[test]
 fn interleaved_stages_overlap_with_four_frames_in_flight() {
     let graph = chain(3);
@@ -152,10 +164,14 @@ fn interleaved_stages_overlap_with_four_frames_in_flight() {
             let expected: Vec<_> = input[0].to_f32().iter().map(|x| x + 111.0).collect();
             assert_eq!(output[0].to_f32(), expected);
         }
-        started.elapsed()
+        (started.elapsed(), runs_cross(&ran))
     };
     let pause = Duration::from_millis(10);
-    let (alone, together) = (took(1, pause), took(4, pause));
+    let ((alone, apart), (together, crossing)) = (took(1, pause), took(4, pause));
     assert!(alone >= pause * 2 * 24);
+    assert!(
+        !apart && crossing,
+        "ranks run at the same time only with frames in flight"
+    );
     assert!(together < alone * 7 / 10, "{together:?} against {alone:?}");
 }

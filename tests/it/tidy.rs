@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 12] = [
 ];
 
 /// Foreign crates that are kept in a room, and the room: prefixes of paths under `src/`.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("tract_onnx", &["model/", "engine/"]),
     ("tract_linalg", &["model/", "engine/"]),
     ("prost", &["model/", "engine/"]),
@@ -30,7 +30,6 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("hwloc2", &["binding/hwloc.rs"]),
     ("serde_yaml", &["spec/yaml.rs"]),
     ("image", &["frames/"]),
-    ("ndarray_npy", &["frames/"]),
     ("clap", &["cli/", "bin/"]),
 ];
 
