@@ -119,8 +119,8 @@ fn each_rank_reads_its_own_folder() {
         "a folder of outputs before there are any"
     );
 
-    // A model with other weights beside the folders.
-    place.write_model("cut/model.onnx", 2);
+    // A model with other weights where the spec has it.
+    place.write_model("model.onnx", 2);
     let job = place.run(2, &verify).expect("mpirun is there");
     job.expect_code(3, "another model's outputs");
     let report = place.report("none");
