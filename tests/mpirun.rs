@@ -1,7 +1,7 @@
 //! Tests under mpirun.
 //!
-//! A test starts a job with `mpirun`, either of a program of ours or of this binary itself, whose
-//! test `as_a_rank` then is one rank's program.
+//! A test starts a job with `mpirun`, either of autodice-run (`specs`, `failures`) or of this
+//! binary itself, whose test `as_a_rank` then is one rank's program.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,16 @@ use autodice::comm::world::{Form, World};
 use autodice::comm::{Channel, Event, Header, Landing, Link, Mailbox, Payload};
 use autodice::ids::Rank;
 
+#[path = "mpirun/failures.rs"]
+mod failures;
 #[path = "common/job.rs"]
 mod job;
 #[path = "common/link_cases.rs"]
 mod link_cases;
+#[path = "mpirun/specs.rs"]
+mod specs;
+#[path = "mpirun/workplace.rs"]
+mod workplace;
 
 use job::{Job, Mpirun};
 

@@ -8,14 +8,27 @@ use anyhow::{Context, Result};
 use crate::report::{
     run_table, to_json, write_ranks_csv, Accuracy, Hashes, RunReport, Settings, Status, Versions,
 };
-use crate::runner::{Finished, Request};
+use crate::runner::{Finished, Request, WRONG_OUTPUT};
 use crate::stats::Summary;
 
-/// Prints the report and writes `ranks.csv` and `run.json` where outputs were asked for.
+/// Prints the report, and writes `ranks.csv` and `run.json` where outputs were asked for.
 ///
 /// # Errors
 /// One line that names the file.
 pub fn tell(finished: &Finished, request: &Request, library: &str, json: bool) -> Result<()> {
+    let (report, text) = write(finished, request, library)?;
+    match json {
+        true => super::print(&format!("{}\n", text.trim_end())),
+        false => super::print(&run_table(&report)),
+    };
+    Ok(())
+}
+
+/// Writes `ranks.csv` and `run.json` where outputs were asked for; gives the report, and as JSON.
+///
+/// # Errors
+/// One line that names the file.
+pub fn write(finished: &Finished, request: &Request, library: &str) -> Result<(RunReport, String)> {
     let report = of(finished, request, library);
     let text = to_json(&report)?;
     if let Some(folder) = &request.output {
@@ -25,11 +38,7 @@ pub fn tell(finished: &Finished, request: &Request, library: &str, json: bool) -
         let run = folder.join("run.json");
         std::fs::write(&run, &text).with_context(|| format!("{}", run.display()))?;
     }
-    match json {
-        true => super::print(&format!("{}\n", text.trim_end())),
-        false => super::print(&run_table(&report)),
-    };
-    Ok(())
+    Ok((report, text))
 }
 
 fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
@@ -71,10 +80,10 @@ fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
             wire: subject.wire.clone(),
             verify: request.verify,
         },
-        status: if finished.interrupted {
-            Status::Interrupted
-        } else {
-            Status::Done
+        status: match (finished.interrupted, finished.code) {
+            (true, _) => Status::Interrupted,
+            (false, 0 | WRONG_OUTPUT) => Status::Done,
+            (false, _) => Status::Failed,
         },
         throughput_fps: if seconds > 0.0 {
             frames as f64 / seconds

@@ -64,6 +64,9 @@ pub fn main() -> ExitCode {
     } else {
         arguments.verbose
     });
+    if arguments.quiet {
+        log::set_max_level(log::LevelFilter::Error);
+    }
     quiet_panics();
     sharpen_sleeps();
     if arguments.dry_run {
@@ -215,6 +218,15 @@ fn leave(
         Err(End::Agreed(code)) => Ok(code),
         Err(End::Abort(failure)) => {
             place.say(rank, &failure);
+            Err(failure.code)
+        }
+        Err(End::Stopped(failure, finished)) => {
+            // First the line: the launcher may not leave time for more.
+            place.say(rank, &failure);
+            let request = arguments.request();
+            if let Err(error) = super::report::write(&finished, &request, &place.library) {
+                log::warn!("{error:#}");
+            }
             Err(failure.code)
         }
     }

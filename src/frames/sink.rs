@@ -59,15 +59,7 @@ impl Sink {
     ) -> Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be created", folder.display()))?;
-        let empty = fs::read_dir(folder)
-            .with_context(|| format!("{}: cannot be read", folder.display()))?
-            .next()
-            .is_none();
-        ensure!(
-            empty,
-            "{}: not empty; give a new folder for outputs",
-            folder.display()
-        );
+        Self::check(folder)?;
         let mut taken = HashMap::new();
         let mut arrays = vec![];
         for output in outputs {
@@ -95,6 +87,24 @@ impl Sink {
         let header = sink.header();
         sink.line(&header)?;
         Ok(sink)
+    }
+
+    /// Whether `create` would take the folder: it is empty, or not there yet.
+    ///
+    /// # Errors
+    /// One line that names the path.
+    pub fn check(folder: &Path) -> Result<()> {
+        let mut entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.with_context(|| format!("{}: cannot be read", folder.display()))?,
+        };
+        let empty = entries.next().is_none();
+        ensure!(
+            empty,
+            "{}: not empty; give a new folder for outputs",
+            folder.display()
+        );
+        Ok(())
     }
 
     fn header(&self) -> Vec<String> {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::collect::Collected;
-use super::failure::{Failure, DEFECT, INTERRUPTED, WRONG_OUTPUT};
+use super::failure::{Failure, DEFECT, INTERRUPTED, WRONG_INPUT, WRONG_OUTPUT};
 use super::frame::Program;
 use super::job::{End, Place, Request};
-use super::lead::Ran;
 use super::seat::Seat;
 use super::setup::{pump, verdict, Seats, NOTE_LIMIT};
+use super::stream::Ran;
 use super::times::FrameTimes;
 use crate::comm::collective::gather_bytes;
 use crate::comm::{Link, Mailbox};
@@ -55,7 +55,8 @@ pub struct RankReport {
 /// A finished job, on rank 0.
 #[derive(Debug)]
 pub struct Finished {
-    /// The code that all ranks leave with.
+    /// The code that all ranks leave with: 0, that of outputs which differ, or that of the
+    /// reason to stop.
     pub code: i32,
     /// Whether rank 0 was told to stop early.
     pub interrupted: bool,
@@ -100,9 +101,13 @@ pub fn finish(
     (ran, setup): (Ran, Duration),
     (seats, request): (&Seats, &Request),
 ) -> Result<Option<Finished>, End> {
-    if ran.driven.dropped > 0 {
-        let line = format!("told to stop: {} frames given up", ran.driven.dropped);
-        return Err(Failure::new(INTERRUPTED, line).into());
+    if let Some(failure) = ran.stopped {
+        let hosts = seats.iter().map(|(host, _)| host.clone());
+        let Some(collected) = ran.collected else {
+            return Err(failure.into());
+        };
+        let finished = stopped(&failure, program, (collected, ran.subject), hosts);
+        return Err(End::Stopped(failure, Box::new(finished)));
     }
     let rank = link.rank();
     let mut own = rank_report(program, seat, &ran.driven.times, request.warmup);
@@ -122,11 +127,18 @@ pub fn finish(
             ranks.map_err(|error| Failure::new(DEFECT, format!("a rank's report: {error}")))?;
         let wrong = collected.comparison.map(|comparison| comparison.wrong);
         ranks[0].wrong = wrong;
-        let code = match (ran.driven.interrupted, wrong.unwrap_or(0)) {
-            (true, _) => INTERRUPTED,
-            (false, 0) => 0,
-            (false, _) => WRONG_OUTPUT,
+        let unread = collected.latencies.is_empty() && collected.bad > 0;
+        let code = match (ran.driven.interrupted, unread, wrong.unwrap_or(0)) {
+            (true, ..) => INTERRUPTED,
+            (false, true, _) => WRONG_INPUT,
+            (false, false, 0) => 0,
+            (false, false, _) => WRONG_OUTPUT,
         };
+        if code == WRONG_INPUT {
+            // Which and why was a warning each, and is in `frames.csv`.
+            let line = format!("no frame: of {} items none can be read", collected.bad);
+            place.say(rank, &Failure::new(code, line));
+        }
         let (interrupted, window) = (ran.driven.interrupted, program.plan.window);
         let mut subject = ran.subject;
         subject.plan_hash = program.plan.hash();
@@ -154,6 +166,29 @@ pub fn finish(
         (Err(End::Agreed(_)), Some(finished)) => Ok(Some(finished)),
         (Err(end), _) => Err(end),
         (Ok(()), finished) => Ok(finished),
+    }
+}
+
+/// What is known of a job that rank 0 ends in the middle: nothing of the other ranks.
+fn stopped(
+    failure: &Failure,
+    program: &Program,
+    (collected, mut subject): (Collected, Subject),
+    hosts: impl Iterator<Item = String>,
+) -> Finished {
+    subject.plan_hash = program.plan.hash();
+    let report = |(rank, host)| RankReport {
+        rank,
+        host,
+        ..RankReport::default()
+    };
+    Finished {
+        code: failure.code,
+        interrupted: failure.code == INTERRUPTED,
+        window: program.plan.window,
+        subject,
+        collected,
+        ranks: hosts.enumerate().map(report).collect(),
     }
 }
 

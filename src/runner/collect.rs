@@ -1,6 +1,5 @@
 //! Rank 0's collecting thread: outputs are written, compared and counted in the frames' order.
 
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,17 +13,13 @@ use super::head::Delivered;
 use super::progress::Progress;
 use super::setup::spawn;
 use crate::engine::{Executable, Tensor};
-use crate::frames::{compare, top_k, Comparison, InputShape, Labels, Sink, Truth, TOP_K};
+use crate::frames::{compare, top_k, Comparison, Sink, Truth};
 use crate::graph::{Dtype, Value};
 
 /// What is done with outputs.
 pub struct Collecting {
-    /// Names, types and shapes of the model's outputs, in order.
-    pub outputs: Vec<InputShape>,
     /// Where they are written, if they are.
-    pub folder: Option<PathBuf>,
-    /// Class names.
-    pub labels: Option<Labels>,
+    pub sink: Option<Sink>,
     /// Right answers by source.
     pub truth: Option<Truth>,
     /// The uncut model, to compare with.
@@ -69,15 +64,7 @@ fn collect(
     entries: &Receiver<Entry>,
     mut collecting: Collecting,
 ) -> Result<Collected> {
-    let mut sink = match &collecting.folder {
-        Some(folder) => Some(Sink::create(
-            folder,
-            &collecting.outputs,
-            collecting.labels.take(),
-            TOP_K,
-        )?),
-        None => None,
-    };
+    let mut sink = collecting.sink.take();
     let mut collected = Collected {
         comparison: collecting.reference.is_some().then(Comparison::default),
         ..Collected::default()

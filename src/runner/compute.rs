@@ -16,9 +16,11 @@ pub fn compute(
     mut pieces: Vec<Box<dyn Executable>>,
     trace: &Trace,
 ) -> Vec<Box<dyn Executable>> {
+    let panic_at = test_panic(program);
     while let Some(mut frame) = board.take_work(program) {
         let sequence = frame.sequence;
         let worked = catch_unwind(AssertUnwindSafe(|| {
+            assert!(panic_at != Some(sequence), "a test asked for a panic");
             frame.work(program, &mut pieces, trace, |effect| {
                 board.emit(sequence, effect)
             })
@@ -37,4 +39,13 @@ pub fn compute(
         }
     }
     pieces
+}
+
+/// For tests of the whole program alone: `AUTODICE_TEST_PANIC=rank:sequence` makes that rank's
+/// compute thread panic at that frame.
+fn test_panic(program: &Program) -> Option<u64> {
+    let wanted = std::env::var("AUTODICE_TEST_PANIC").ok()?;
+    let (rank, sequence) = wanted.split_once(':')?;
+    let own = rank.parse() == Ok(program.rank.index());
+    own.then(|| sequence.parse().ok()).flatten()
 }

@@ -6,10 +6,11 @@
 //! them.
 
 use std::collections::VecDeque;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::Arc;
 
-use super::failure::Failure;
+use super::failure::{panic_message, Failure, DEFECT};
 use super::frame::Program;
 use super::idle::Idle;
 use crate::comm::Mailbox;
@@ -73,7 +74,7 @@ fn chunks(region: &Region, item: usize) -> Vec<Region> {
 
 /// Rank 0's side: reads on a thread of its own, sends from the main thread.
 pub struct Sender {
-    chunks: Receiver<anyhow::Result<(Rank, Value)>>,
+    chunks: Receiver<Result<(Rank, Value), Failure>>,
     under_way: Vec<SendId>,
     ended: bool,
 }
@@ -84,22 +85,14 @@ impl Sender {
         let (to_main, chunks) = sync_channel(2);
         let main = std::thread::current();
         std::thread::spawn(move || {
-            let mut queues: Vec<_> = (1..program.plan.ranks.len())
-                .map(Rank::new)
-                .map(|rank| (rank, outgoing(&program, rank)))
-                .collect();
-            while queues.iter().any(|(_, queue)| !queue.is_empty()) {
-                for (rank, queue) in &mut queues {
-                    let Some((weight, region)) = queue.pop_front() else {
-                        continue;
-                    };
-                    let value = weights.slice(weight, &region).map(|value| (*rank, value));
-                    if to_main.send(value).is_err() {
-                        return;
-                    }
-                    main.unpark();
-                }
+            let read = || read_all(&program, &*weights, &to_main, &main);
+            // The others wait for their weights: an end without a word would hang them.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(read)) {
+                let line = format!("reading weights panicked: {}", panic_message(&*payload));
+                let _nobody_listens = to_main.send(Err(Failure::new(DEFECT, line)));
             }
+            drop(to_main);
+            main.unpark();
         });
         Self {
             chunks,
@@ -117,7 +110,7 @@ impl Sender {
         while !self.ended && self.under_way.len() < AHEAD * mailbox.size() {
             match self.chunks.try_recv() {
                 Ok(chunk) => {
-                    let (rank, value) = chunk.map_err(|error| Failure::input(&error))?;
+                    let (rank, value) = chunk?;
                     let header = Header {
                         kind: WEIGHTS,
                         ..Header::default()
@@ -131,6 +124,32 @@ impl Sender {
             }
         }
         Ok(self.ended && self.under_way.is_empty())
+    }
+}
+
+/// Reads every rank's chunks, the ranks in turn, until all are read or nobody listens.
+fn read_all(
+    program: &Program,
+    weights: &dyn Weights,
+    to_main: &SyncSender<Result<(Rank, Value), Failure>>,
+    main: &std::thread::Thread,
+) {
+    let mut queues: Vec<_> = (1..program.plan.ranks.len())
+        .map(Rank::new)
+        .map(|rank| (rank, outgoing(program, rank)))
+        .collect();
+    while queues.iter().any(|(_, queue)| !queue.is_empty()) {
+        for (rank, queue) in &mut queues {
+            let Some((weight, region)) = queue.pop_front() else {
+                continue;
+            };
+            let value = weights.slice(weight, &region).map(|value| (*rank, value));
+            let value = value.map_err(|error| Failure::input(&error));
+            if to_main.send(value).is_err() {
+                return;
+            }
+            main.unpark();
+        }
     }
 }
 

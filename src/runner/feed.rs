@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{sync_channel, Receiver, Sender, SyncSender};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
+use super::failure::Failure;
 use super::head::Fed;
+use super::setup::spawn;
 use crate::engine::Tensor;
 use crate::frames::{Frame, Item, Source};
 use crate::ids::ActivationId;
@@ -42,20 +45,21 @@ pub struct Feeding {
     pub keep: bool,
 }
 
-/// Starts the decoding thread. It ends by itself when the source ends or nobody listens.
+/// Starts the decoding thread. It ends by itself when the source ends or nobody listens; its
+/// handle says whether it was one of these.
 pub fn start(
     source: Source,
     inputs: Vec<ActivationId>,
     feeding: Feeding,
     entries: Sender<Entry>,
-) -> Receiver<Fed> {
+) -> (Receiver<Fed>, JoinHandle<Result<(), Failure>>) {
     let (feed, fed) = sync_channel(feeding.ahead);
     let main = std::thread::current();
-    std::thread::spawn(move || {
+    let decoding = spawn(move || {
         decode(source, &inputs, feeding, &entries, &feed, &main);
-        main.unpark();
+        Ok(())
     });
-    fed
+    (fed, decoding)
 }
 
 fn decode(

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::account::{finish, Finished};
@@ -67,12 +68,14 @@ impl Place<'_> {
 }
 
 /// How a rank's part of a job ends early.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum End {
     /// All ranks know it and leave with this code; the link is to be closed.
     Agreed(i32),
     /// This rank ends the job: it prints the line and aborts.
     Abort(Failure),
+    /// Likewise, on rank 0 after the first frame: with what there is of the run.
+    Stopped(Failure, Box<Finished>),
 }
 
 impl From<Failure> for End {
@@ -113,10 +116,10 @@ pub fn run_job(
     let name = format!("rank {}@{}", pulse.rank(), place.host);
     let mut lead = read_files(&mut pulse, place, request)?;
     let bundle = lead.as_mut().map(Lead::take_bundle).unwrap_or_default();
-    let ready = share(&mut pulse, place, bundle)?;
+    let ready = Arc::new(share(&mut pulse, place, bundle)?);
     pulse.set_watchdog(ready.spec.run.watchdog);
     let guard = Guard::start(pulse.ticks(), ready.spec.run.watchdog, name);
-    let (cast_as, seats) = cast(&mut pulse, place, &ready.spec)?;
+    let (cast_as, seats) = cast(&mut pulse, place, &ready)?;
     let finished = {
         let mut link = Roles::new(&mut pulse, &cast_as);
         let program = agree_on_plan(&mut link, place, &ready)?;
@@ -135,7 +138,7 @@ pub fn run_job(
             seat.binder(),
         )?;
         let setup = started.elapsed();
-        let ran = super::lead::run(&mut link, place, &program, &seat, pieces, lead, request)?;
+        let ran = super::stream::run(&mut link, place, &program, &seat, pieces, lead, request)?;
         finish(
             &mut link,
             place,

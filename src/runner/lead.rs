@@ -1,25 +1,15 @@
-//! What only rank 0 does: reading the user's files, feeding frames, taking outputs.
+//! What only rank 0 reads and opens: the user's spec, model and inputs, the folder of outputs.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{channel, sync_channel};
 use std::sync::Arc;
 
 use super::account::Subject;
-use super::collect::{self, Collected};
-use super::drive::Driven;
+use super::collect::Collecting;
 use super::failure::{Failure, WRONG_INPUT};
-use super::feed::{self, Feeding};
-use super::frame::Program;
-use super::head::Head;
-use super::job::{End, Place, Request};
-use super::load::Pieces;
-use super::run_loop::run_loop;
-use super::seat::Seat;
+use super::job::Request;
 use super::setup::Bundle;
-use super::trace::Trace;
-use crate::comm::Link;
 use crate::engine::tract::load_file;
-use crate::frames::{InputShape, Labels, Source, Truth};
+use crate::frames::{InputShape, Labels, Sink, Source, Truth, TOP_K};
 use crate::graph::Graph;
 use crate::model::folder::Folder;
 use crate::model::read::{self, read};
@@ -31,11 +21,11 @@ pub struct Lead {
     bundle: Vec<u8>,
     spec: Spec,
     spec_hash: [u8; 32],
-    graph: Graph,
+    pub(super) graph: Graph,
     model: Option<Arc<read::Source>>,
     /// The model's file; there is none beside a split folder on boards.
     model_path: PathBuf,
-    frames: Source,
+    pub(super) frames: Source,
     labels: Option<Labels>,
     truth: Option<Truth>,
 }
@@ -47,6 +37,10 @@ pub struct Lead {
 pub fn prepare(request: &Request) -> Result<Lead, Failure> {
     let wrong = |error: anyhow::Error| Failure::input(&error);
     let (spec_file, spec_text, spec) = read_spec(&request.spec)?;
+    if let Some(folder) = &request.output {
+        // It is opened after set-up, and nobody should wait so long to learn this.
+        Sink::check(folder).map_err(wrong)?;
+    }
     let base = folder_of(&request.spec);
     let model_path = base.join(&spec.model);
     let from_folder = base.join("rank-0").join("rank.json").is_file();
@@ -163,7 +157,8 @@ impl Lead {
         std::mem::take(&mut self.bundle)
     }
 
-    fn subject(&self) -> Subject {
+    /// What runs; the plan's hash is not known yet.
+    pub fn subject(&self) -> Subject {
         let graph = postcard::to_stdvec(&self.graph).expect("plain data serialises");
         Subject {
             model: self.spec.model.display().to_string(),
@@ -186,109 +181,30 @@ impl Lead {
             None => Err(Failure::new(super::failure::DEFECT, "no model was read")),
         }
     }
-}
 
-/// What the loop and, on rank 0, the outputs came to.
-pub struct Ran {
-    /// The loop's account.
-    pub driven: Driven,
-    /// The outputs' account, on rank 0.
-    pub collected: Option<Collected>,
-    /// What ran, on rank 0.
-    pub subject: Subject,
-}
-
-/// Runs the frames: on rank 0 with the decoding and the collecting thread beside.
-///
-/// # Errors
-/// `End::Abort` with the reason.
-pub fn run(
-    link: &mut dyn Link,
-    place: &Place<'_>,
-    program: &Arc<Program>,
-    seat: &Seat,
-    pieces: Pieces,
-    lead: Option<Lead>,
-    request: &Request,
-) -> Result<Ran, End> {
-    let trace = Arc::new(Trace::new(false));
-    let Some(lead) = lead else {
-        let driven = run_loop(
-            link,
-            program,
-            pieces,
-            None,
-            (&trace, place.interrupt),
-            seat.binder(),
-        )?;
-        return Ok(Ran {
-            driven,
-            collected: None,
-            subject: Subject::default(),
-        });
-    };
-    let window = program.plan.window;
-    let (to_collector, entries) = channel();
-    let (sink, delivered) = sync_channel(window as usize);
-    let feeding = Feeding {
-        warmup: request.warmup,
-        limit: request.frames.unwrap_or(u64::MAX),
-        ahead: window as usize,
-        keep: request.verify,
-    };
-    let collecting = collecting(&lead, request)?;
-    let subject = lead.subject();
-    let outputs = lead.graph.outputs.clone();
-    let fed = feed::start(
-        lead.frames,
-        lead.graph.inputs.clone(),
-        feeding,
-        to_collector,
-    );
-    let collector = collect::start(delivered, entries, collecting);
-    let head = Head::new(fed, sink, outputs, window);
-    let driven = run_loop(
-        link,
-        program,
-        pieces,
-        Some(head),
-        (&trace, place.interrupt),
-        seat.binder(),
-    );
-    match driven {
-        Ok(driven) => {
-            let collected = super::setup::aside(link, move || super::setup::join(collector))??;
-            Ok(Ran {
-                driven,
-                collected: Some(collected),
-                subject,
-            })
-        }
-        Err(failure) if collector.is_finished() => Err(super::setup::join(collector)
-            .err()
-            .unwrap_or(failure)
-            .into()),
-        Err(failure) => Err(failure.into()),
+    /// Opens what outputs are written to and compared with.
+    ///
+    /// # Errors
+    /// `Failure` of the user's: the folder or the model's file.
+    pub fn open_outputs(&self, request: &Request) -> Result<Collecting, Failure> {
+        let wrong = |error: anyhow::Error| Failure::input(&error);
+        let inputs: Vec<_> = shapes_of(&self.graph, &self.graph.inputs)
+            .into_iter()
+            .map(|input| (input.name, input.dtype, input.shape))
+            .collect();
+        let reference = match request.verify {
+            true => Some(load_file(&self.model_path, &inputs, 1).map_err(wrong)?),
+            false => None,
+        };
+        let outputs = shapes_of(&self.graph, &self.graph.outputs);
+        let create = |folder| Sink::create(folder, &outputs, self.labels.clone(), TOP_K);
+        let sink = request.output.as_deref().map(create).transpose();
+        Ok(Collecting {
+            sink: sink.map_err(wrong)?,
+            truth: self.truth.clone(),
+            reference,
+            quiet: request.quiet,
+            total: Some(self.frames.count().min(request.frames.unwrap_or(u64::MAX))),
+        })
     }
-}
-
-/// What becomes of the outputs.
-fn collecting(lead: &Lead, request: &Request) -> Result<collect::Collecting, Failure> {
-    let inputs: Vec<_> = shapes_of(&lead.graph, &lead.graph.inputs)
-        .into_iter()
-        .map(|input| (input.name, input.dtype, input.shape))
-        .collect();
-    let reference = match request.verify {
-        true => Some(load_file(&lead.model_path, &inputs, 1).map_err(|e| Failure::input(&e))?),
-        false => None,
-    };
-    Ok(collect::Collecting {
-        outputs: shapes_of(&lead.graph, &lead.graph.outputs),
-        folder: request.output.clone(),
-        labels: lead.labels.clone(),
-        truth: lead.truth.clone(),
-        reference,
-        quiet: request.quiet,
-        total: Some(lead.frames.count()),
-    })
 }

@@ -1,6 +1,6 @@
 //! One rank: steps over a Link.
 //!
-//! `job` is the table of contents: set up (`setup`, `seat`, `load`, `deploy`), run (`run_loop`),
+//! `job` is the table of contents: set up (`setup`, `seat`, `load`, `deploy`), run (`stream`),
 //! account. The loop's main thread (`drive`) and compute thread (`compute`) share the open frames
 //! (`board`, `frame`, `store`); rank 0 also feeds frames (`feed`, `head`) and collects outputs
 //! (`collect`).
@@ -28,6 +28,7 @@ mod run_loop;
 mod seat;
 mod setup;
 mod store;
+mod stream;
 mod times;
 mod trace;
 

@@ -27,6 +27,8 @@ pub struct Pulse<'a> {
     beating: Vec<SendId>,
     ticks: Arc<AtomicU64>,
     watching: bool,
+    /// When this rank last looked at its messages.
+    looked: Instant,
 }
 
 struct Watched {
@@ -65,6 +67,7 @@ impl<'a> Pulse<'a> {
             beating,
             ticks,
             watching,
+            looked: now,
         }
     }
 
@@ -100,11 +103,21 @@ impl<'a> Pulse<'a> {
         }
     }
 
+    /// A rank that was stopped, or busy elsewhere, cannot tell who was silent meanwhile: that
+    /// time does not count.
+    fn look(&mut self, now: Instant) {
+        let away = now.duration_since(self.looked);
+        self.looked = now;
+        if away > self.beat {
+            self.watched.iter_mut().for_each(|w| w.seen += away);
+        }
+    }
+
     fn watch(&self, now: Instant) -> Result<(), LinkError> {
         let silent = self
             .watched
             .iter()
-            .find(|w| now.duration_since(w.seen) > self.watchdog);
+            .find(|w| now.saturating_duration_since(w.seen) > self.watchdog);
         match silent {
             Some(watched) if self.watching => Err(LinkError::Silent {
                 rank: watched.rank,
@@ -176,6 +189,7 @@ impl Link for Pulse<'_> {
     fn poll(&mut self) -> Result<Option<Event>, LinkError> {
         self.ticks.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
+        self.look(now);
         self.beat(now);
         while let Some(event) = self.link.poll()? {
             if !self.heard(&event, now) {

@@ -186,11 +186,12 @@ pub type Seats = Vec<(String, Mask)>;
 /// Which role each process plays, and where it is; the same on all ranks.
 ///
 /// # Errors
-/// `End`: no process is on a host that the spec names, or the link failed.
+/// `End`: there are more or fewer processes than ranks, or none on a host that the spec names; or
+/// the link failed.
 pub fn cast(
     link: &mut dyn Link,
     place: &Place<'_>,
-    spec: &Spec,
+    ready: &Ready,
 ) -> Result<(Vec<usize>, Seats), End> {
     let size = link.size();
     let own = current_mask().map(|mask| (place.host.clone(), mask));
@@ -202,7 +203,7 @@ pub fn cast(
     };
     let matched = match gathered.is_empty() {
         true => Ok((vec![], vec![])),
-        false => match_all(spec, size, &gathered),
+        false => match_all(ready, size, &gathered),
     };
     let matched = verdict(link, place, matched)?;
     let bytes = postcard::to_stdvec(&matched).expect("plain data serialises");
@@ -222,10 +223,11 @@ pub fn cast(
 
 /// Rank 0: roles by process, seats by role.
 fn match_all(
-    spec: &Spec,
+    ready: &Ready,
     size: usize,
     gathered: &[Vec<u8>],
 ) -> Result<(Vec<usize>, Seats), Failure> {
+    let spec = &ready.spec;
     let seats: Result<Seats, _> = gathered
         .iter()
         .map(|bytes| postcard::from_bytes(bytes))
@@ -233,13 +235,29 @@ fn match_all(
     let seats = seats.map_err(|error| Failure::new(DEFECT, format!("a rank's seat: {error}")))?;
     let hosts: Vec<_> = seats.iter().map(|(host, _)| host.clone()).collect();
     let mut wanted: Vec<_> = spec.ranks.iter().map(|rank| rank.host.clone()).collect();
-    wanted.resize(size.max(spec.rank_count()), None);
+    wanted.resize(spec.rank_count(), None);
+    if wanted.iter().all(Option::is_none) {
+        check_size(ready, size)?;
+    }
     let roles = match_roles(&wanted, &hosts).map_err(|line| Failure::new(WRONG_INPUT, line))?;
     let mut by_role = seats.clone();
     for (process, &role) in roles.iter().enumerate() {
         by_role[role] = seats[process].clone();
     }
     Ok((roles, by_role))
+}
+
+/// Whether there are as many processes as ranks.
+fn check_size(ready: &Ready, size: usize) -> Result<(), Failure> {
+    let needed = ready.spec.rank_count();
+    if needed == size {
+        return Ok(());
+    }
+    let line = format!(
+        "{}: {needed} ranks in the spec, {size} started: mpirun -np {needed} …",
+        ready.spec_file
+    );
+    Err(Failure::new(WRONG_INPUT, line))
 }
 
 /// Compiles and checks the plan on every rank, and makes sure that it is the same one.
@@ -249,12 +267,15 @@ fn match_all(
 pub fn agree_on_plan(
     link: &mut dyn Link,
     place: &Place<'_>,
-    ready: &Ready,
+    ready: &Arc<Ready>,
 ) -> Result<Arc<Program>, End> {
-    let program = plan_of(ready, link.size()).map(|plan| {
-        let (graph, rank) = (ready.graph.clone(), link.rank());
-        Arc::new(Program { graph, plan, rank })
-    });
+    let (rank, size) = (link.rank(), link.size());
+    let own = Arc::clone(ready);
+    // A large model takes a while, in which signs of life are due.
+    let program = aside(link, move || {
+        let (graph, plan) = (own.graph.clone(), plan_of(&own, size)?);
+        Ok(Arc::new(Program { graph, plan, rank }))
+    })?;
     let program = verdict(link, place, program)?;
     let differs = {
         let mut mail = Mailbox::new(&mut *link);
@@ -276,14 +297,7 @@ pub fn agree_on_plan(
 /// `Failure` of the user's: what does not fit, and the command line that would.
 pub fn plan_of(ready: &Ready, size: usize) -> Result<crate::plan::Plan, Failure> {
     let wrong = |line: String| Failure::new(WRONG_INPUT, line);
-    let needed = ready.spec.rank_count();
-    if needed != size {
-        let line = format!(
-            "{}: {needed} ranks in the spec, {size} started: mpirun -np {needed} …",
-            ready.spec_file
-        );
-        return Err(wrong(line));
-    }
+    check_size(ready, size)?;
     let plan = compile(&ready.graph, &ready.spec)
         .map_err(|error| wrong(format!("{}: {error}", ready.spec_file)))?;
     let mut limits: Vec<_> = ready

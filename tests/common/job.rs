@@ -5,8 +5,12 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Every process of a job has this variable, with a value of the job's own.
+const MARK: &str = "AUTODICE_TEST_JOB";
 
 /// A job that has ended.
 pub struct Job {
@@ -18,6 +22,8 @@ pub struct Job {
     pub stderr: String,
     /// From start to end, mpirun's own second included.
     pub took: Duration,
+    /// Processes that outlived mpirun, and had to be ended from here.
+    pub left: Vec<u32>,
 }
 
 /// A job to be started.
@@ -60,13 +66,21 @@ impl Mpirun {
     }
 
     /// Runs a program as every rank and waits for the end, at most as long as the limit.
-    pub fn run(mut self, program: &Path, arguments: &[&str]) -> Job {
+    pub fn run(self, program: &Path, arguments: &[&str]) -> Job {
+        self.start(program, arguments).wait()
+    }
+
+    /// Starts a program as every rank.
+    pub fn start(mut self, program: &Path, arguments: &[&str]) -> Running {
         // Jobs that share the cores would be late at their deadlines.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        static ONE_AT_A_TIME: Mutex<u32> = Mutex::new(0);
+        let mut turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        *turn += 1;
+        let mark = format!("{MARK}={}-{}", std::process::id(), *turn);
         let start = Instant::now();
         let mut child = self
             .command
+            .env(MARK, &mark[MARK.len() + 1..])
             .arg(program)
             .args(arguments)
             .process_group(0)
@@ -75,20 +89,113 @@ impl Mpirun {
             .stderr(Stdio::piped())
             .spawn()
             .expect("mpirun starts");
-        let stdout = read(child.stdout.take());
-        let stderr = read(child.stderr.take());
-        let code = wait(&mut child, self.limit);
-        Job {
-            code,
-            took: start.elapsed(),
-            stdout: stdout.join().expect("stdout is read"),
-            stderr: stderr.join().expect("stderr is read"),
+        let output = Some((read(child.stdout.take()), read(child.stderr.take())));
+        Running {
+            child,
+            output,
+            start,
+            mark,
+            limit: self.limit,
+            _turn: turn,
         }
     }
 }
 
+/// A job that has not ended; dropping it ends it.
+pub struct Running {
+    child: Child,
+    output: Option<(JoinHandle<String>, JoinHandle<String>)>,
+    start: Instant,
+    mark: String,
+    limit: Duration,
+    _turn: MutexGuard<'static, u32>,
+}
+
+impl Running {
+    /// Sends mpirun itself a signal, e.g. `TERM`.
+    pub fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+
+    /// Sends a rank's process a signal.
+    pub fn signal_rank(&self, rank: usize, signal: &str) {
+        let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+        let pid = processes(&[&self.mark, &wanted]).into_iter().next();
+        send(pid.expect("the rank is there"), signal);
+    }
+
+    /// Whether mpirun has ended.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("mpirun is a child of ours");
+        status.is_some()
+    }
+
+    /// Waits for the end, at most as long as the limit.
+    pub fn wait(mut self) -> Job {
+        let code = wait(&mut self.child, self.limit);
+        let took = self.start.elapsed();
+        let left = self.end_all();
+        let (stdout, stderr) = self.output.take().expect("read once");
+        Job {
+            code,
+            took,
+            left,
+            stdout: stdout.join().expect("stdout is read"),
+            stderr: stderr.join().expect("stderr is read"),
+        }
+    }
+
+    /// Ends what is left after mpirun; the kernel gets a moment to take away what has ended.
+    fn end_all(&self) -> Vec<u32> {
+        let start = Instant::now();
+        loop {
+            let left = processes(&[&self.mark]);
+            if left.is_empty() || start.elapsed() > Duration::from_secs(2) {
+                left.iter().for_each(|&pid| send(pid, "KILL"));
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.output.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            self.end_all();
+        }
+    }
+}
+
+fn send(pid: u32, signal: &str) {
+    let signal = format!("-{signal}");
+    let _ = Command::new("kill")
+        .args([&signal, &pid.to_string()])
+        .status();
+}
+
+/// Processes with all of these variables in their environment. A zombie has none.
+fn processes(variables: &[&str]) -> Vec<u32> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir("/proc").expect("Linux").flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok());
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let set: Vec<_> = environment.split(|&byte| byte == 0).collect();
+        let all = variables
+            .iter()
+            .all(|variable| set.contains(&variable.as_bytes()));
+        found.extend(pid.filter(|_| all));
+    }
+    found
+}
+
 /// Reads a pipe to its end, so that a job never waits for its reader.
-fn read(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
@@ -122,6 +229,7 @@ impl Job {
     /// Panics with all that the job printed unless it returned this code.
     pub fn expect_code(&self, code: i32, what: &str) {
         assert_eq!(self.code, Some(code), "{what}: {self}");
+        assert!(self.left.is_empty(), "{what}: processes are left: {self}");
     }
 }
 
@@ -132,6 +240,7 @@ impl fmt::Display for Job {
             stdout,
             stderr,
             took,
+            left: _,
         } = self;
         write!(
             f,
