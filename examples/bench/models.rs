@@ -12,6 +12,8 @@ use autodice::plan::{check, compile, compile_owners, Plan};
 use autodice::runner::Program;
 use autodice::spec::yaml;
 
+use crate::ranks::input;
+
 /// A standard model's file in the folder, made by `scripts/bench.sh`.
 ///
 /// # Errors
@@ -36,6 +38,27 @@ pub fn spec(model: &Path, frames: usize, stages: &[(Option<&str>, usize)]) -> St
         "model: {model}\ninput:\n  frames: {{synthetic: {{count: {frames}, seed: 1}}}}\n\
          stages:\n{stages}"
     )
+}
+
+/// Writes `count` frames for a model's only input as an array, which costs little to read:
+/// synthetic frames take as long to make as a small model to run.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write_frames(graph: &Graph, count: usize, path: &Path) -> Result<()> {
+    let frame = input(graph, graph.inputs[0]);
+    let rest: Vec<String> = frame.shape()[1..].iter().map(usize::to_string).collect();
+    let shape = format!("({count}, {})", rest.join(", "));
+    let mut head = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    // Magic, version, length and head together fill a multiple of 64 bytes.
+    let pad = 63 - (10 + head.len()) % 64;
+    head += &" ".repeat(pad);
+    head.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(head.len())?.to_le_bytes());
+    bytes.extend(head.as_bytes());
+    (0..count).for_each(|_| bytes.extend(frame.bytes()));
+    Ok(std::fs::write(path, bytes)?)
 }
 
 /// The checked plan of a spec's text.

@@ -18,7 +18,8 @@ use crate::record::{Bar, Record};
 
 const HOW: &str = "In one process and on one core at a time, the cores in turn: a bare loop over \
     the model that tract loaded from the file, and a whole job of one rank (`run_job` over a \
-    thread link: reading, planning, cutting, loading, feeding, collecting), in turn and in \
+    thread link: reading, planning, cutting, loading, feeding from an array, \
+    collecting), in turn and in \
     changing order. Medians of the time per frame; the job's is the time between deliveries.";
 
 /// The part.
@@ -52,8 +53,10 @@ pub fn single(folder: &Path, quota: Quota) -> Result<Record> {
 fn in_turn(model: &Path, name: &str, frames: usize, quota: Quota) -> Result<Vec<Sample>> {
     let dir = tempfile::tempdir()?;
     let spec = dir.path().join("spec.yaml");
-    std::fs::write(&spec, models::spec(model, frames + 2, &[(None, 0)]))?;
     let graph = read(model, &[])?.graph;
+    let array = dir.path().join("frames.npy");
+    models::write_frames(&graph, frames + 2, &array)?;
+    std::fs::write(&spec, models::spec(model, 1, &[(None, 0)]))?;
     let activation = graph.activation(graph.inputs[0]);
     let facts = [(
         activation.name.clone(),
@@ -80,7 +83,7 @@ fn in_turn(model: &Path, name: &str, frames: usize, quota: Quota) -> Result<Vec<
             for bare in [order, !order] {
                 match bare {
                     true => bare_ms = loop_ms()?,
-                    false => runner_ms = job_ms(&spec)?,
+                    false => runner_ms = job_ms(&spec, &array)?,
                 }
             }
             let values = [("bare_ms", bare_ms), ("runner_ms", runner_ms)];
@@ -99,7 +102,7 @@ fn in_turn(model: &Path, name: &str, frames: usize, quota: Quota) -> Result<Vec<
 }
 
 /// The median time between two deliveries of a whole job.
-fn job_ms(spec: &Path) -> Result<f64> {
+fn job_ms(spec: &Path, frames: &Path) -> Result<f64> {
     let mut link = links(1, Options::default()).remove(0);
     let never = AtomicBool::new(false);
     let place = Place {
@@ -109,6 +112,7 @@ fn job_ms(spec: &Path) -> Result<f64> {
     };
     let request = Request {
         spec: spec.into(),
+        input: Some(frames.into()),
         quiet: true,
         ..Request::default()
     };

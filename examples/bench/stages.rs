@@ -108,7 +108,7 @@ fn best_cut(model: &Path) -> Result<(String, Vec<String>)> {
     let source = read(model, &[])?;
     let graph = &source.graph;
     let (mut best, mut notes) = (None, Vec::new());
-    for (name, share) in models::cuts(graph, 0.42, 0.58) {
+    for (name, share) in models::cuts(graph, 0.36, 0.58) {
         let text = models::spec(model, 1, &[(Some(&name), 0), (None, 1)]);
         let plan = models::plan(graph, &text)?;
         let mut stages = [Rank(0), Rank(1)]
