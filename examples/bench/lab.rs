@@ -1,0 +1,175 @@
+//! Samples taken on a noisy machine: probes around each one, and what may be concluded of them.
+//!
+//! A core of a shared machine may run slower than its neighbour for long spells. A short loop of
+//! fixed work brackets every sample on every core that it uses; where the loop says that the
+//! cores differ, or that one of them changed on the way, the sample is stored and excluded.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use autodice::stats::Summary;
+use serde::{Deserialize, Serialize};
+
+/// Kept samples that a median needs.
+pub const ENOUGH: usize = 7;
+/// Cores, or one core before and after, may differ by this much.
+const TOLERANCE: f64 = 1.05;
+
+/// The probe's time on each core: before and after the sample, in milliseconds.
+pub type Probes = Vec<(f64, f64)>;
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    /// Which of the part's comparisons it belongs to.
+    pub case: String,
+    /// By core.
+    pub probes: Probes,
+    /// Why it is excluded; empty where it is kept.
+    pub reason: String,
+    /// What was measured, by name (units last).
+    pub values: BTreeMap<String, f64>,
+}
+
+/// What makes a sample unfit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A core changed on the way. For ratios whose two sides ran on the same cores.
+    Drift,
+    /// A core changed on the way, or the cores differ. For ratios between one core and two.
+    DriftAndCores,
+    /// Nothing: for sizes, which the clock does not touch.
+    None,
+}
+
+/// When to stop taking samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Kept samples of each case.
+    pub wanted: usize,
+    /// Time for each case; one that is over leaves the case with fewer.
+    pub limit: Duration,
+}
+
+impl Sample {
+    /// A sample, judged by the rule.
+    pub fn new(case: &str, rule: Rule, probes: Probes, values: &[(&str, f64)]) -> Self {
+        let values = values.iter().map(|&(name, value)| (name.into(), value));
+        Self {
+            case: case.into(),
+            reason: unfit(rule, &probes),
+            probes,
+            values: values.collect(),
+        }
+    }
+}
+
+fn unfit(rule: Rule, probes: &Probes) -> String {
+    let apart = |a: f64, b: f64| a.max(b) / a.min(b) > TOLERANCE;
+    let drifted = probes.iter().any(|&(before, after)| apart(before, after));
+    let mean = |&(before, after): &(f64, f64)| (before + after) / 2.0;
+    let means: Vec<f64> = probes.iter().map(mean).collect();
+    let differ = means
+        .iter()
+        .any(|&one| means.iter().any(|&other| apart(one, other)));
+    match rule {
+        Rule::Drift | Rule::DriftAndCores if drifted => "drift".into(),
+        Rule::DriftAndCores if differ => "cores differ".into(),
+        _ => String::new(),
+    }
+}
+
+/// How long a fixed piece of arithmetic takes on this core at the moment: the best of three, in
+/// milliseconds, so that an interrupt does not count. It keeps the core's arithmetic units full:
+/// a neighbour on the same physical core shows.
+pub fn probe() -> f64 {
+    let once = || {
+        let start = Instant::now();
+        let mut cells = [1.0_f32; 512];
+        for _ in 0..black_box(12_000) {
+            for cell in &mut cells {
+                *cell = *cell * 0.999 + 0.001;
+            }
+        }
+        black_box(cells);
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+}
+
+/// Takes samples until enough are kept or the time is over; `take` gets the sample's number.
+///
+/// # Errors
+/// The first that `take` returns.
+pub fn collect(
+    quota: Quota,
+    mut take: impl FnMut(usize) -> anyhow::Result<Sample>,
+) -> anyhow::Result<Vec<Sample>> {
+    let start = Instant::now();
+    let mut samples: Vec<Sample> = Vec::new();
+    while !is_over(quota, start, &samples) {
+        samples.push(take(samples.len())?);
+    }
+    Ok(samples)
+}
+
+/// Whether no further sample is to be taken.
+pub fn is_over(quota: Quota, start: Instant, samples: &[Sample]) -> bool {
+    kept(samples).count() >= quota.wanted || (start.elapsed() > quota.limit && !samples.is_empty())
+}
+
+/// The samples that count.
+pub fn kept(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
+    samples.iter().filter(|sample| sample.reason.is_empty())
+}
+
+/// What the samples of one case say.
+pub struct Case<'a> {
+    samples: Vec<&'a Sample>,
+    /// Samples that count, and all.
+    pub count: (usize, usize),
+}
+
+impl<'a> Case<'a> {
+    /// The samples of a case; where none is fit all are looked at, which is no measurement.
+    pub fn of(samples: &'a [Sample], case: &str) -> Self {
+        let all: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.case == case)
+            .collect();
+        let fit: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|sample| sample.reason.is_empty())
+            .collect();
+        let count = (fit.len(), all.len());
+        let samples = if fit.is_empty() { all } else { fit };
+        Self { samples, count }
+    }
+
+    /// The median of a value; NaN where there is none.
+    pub fn median(&self, name: &str) -> f64 {
+        median(&self.values(name))
+    }
+
+    /// The largest of a value.
+    pub fn largest(&self, name: &str) -> f64 {
+        self.values(name).into_iter().fold(f64::NAN, f64::max)
+    }
+
+    fn values(&self, name: &str) -> Vec<f64> {
+        let value = |sample: &&Sample| sample.values.get(name).copied();
+        self.samples.iter().filter_map(value).collect()
+    }
+
+    /// Whether enough samples count.
+    pub fn is_measured(&self) -> bool {
+        self.count.0 >= ENOUGH
+    }
+}
+
+/// The median by nearest rank; NaN of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    Summary::of(values).map_or(f64::NAN, |summary| summary.p50)
+}

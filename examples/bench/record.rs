@@ -1,0 +1,208 @@
+//! What one part has to show: the bar, the figures, the samples, and where they were taken.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::lab::{Case, Sample};
+
+/// One line of the table of bars.
+pub struct Bar {
+    /// What was measured, in words.
+    pub what: String,
+    /// What it should come to, in words.
+    pub bar: String,
+    /// What it came to.
+    pub figure: String,
+    /// Whether that is enough; none where it was not measured.
+    pub met: Option<bool>,
+    /// Samples that count, and all.
+    pub count: (usize, usize),
+}
+
+impl Bar {
+    /// A bar whose figure is judged by `is_met`, where enough samples of the case are fit.
+    pub fn judged(
+        (what, bar): (&str, &str),
+        case: &Case<'_>,
+        figure: (f64, &str),
+        is_met: impl Fn(f64) -> bool,
+    ) -> Self {
+        let (value, unit) = figure;
+        let known = case.is_measured() && value.is_finite();
+        Self {
+            what: what.into(),
+            bar: bar.into(),
+            figure: format!("{value:.3}{unit}"),
+            met: known.then(|| is_met(value)),
+            count: case.count,
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.met {
+            Some(true) => "ok",
+            Some(false) => "missed",
+            None => "not measured",
+        }
+    }
+}
+
+/// A part's result.
+pub struct Record {
+    /// The part's name.
+    pub part: &'static str,
+    /// How it was measured, in a few sentences.
+    pub how: String,
+    /// Its lines of the table.
+    pub bars: Vec<Bar>,
+    /// Every sample.
+    pub samples: Vec<Sample>,
+    /// Further lines, e.g. evidence.
+    pub notes: Vec<String>,
+}
+
+impl Record {
+    /// Writes `PART.csv`, `PART.txt` and `PART.bars`, and prints the verdicts.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written.
+    pub fn store(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let file = |ending: &str| folder.join(format!("{}.{ending}", self.part));
+        self.write_samples(&file("csv"))?;
+        let mut lines = vec![
+            format!("part     {}", self.part),
+            format!("how      {}", self.how),
+        ];
+        lines.extend(surroundings());
+        lines.extend(self.notes.iter().map(|note| format!("note     {note}")));
+        let mut rows = String::new();
+        for bar in &self.bars {
+            let (fit, all) = bar.count;
+            let row = format!(
+                "| {} | {} | {} | {fit} of {all} | {} |",
+                bar.what,
+                bar.bar,
+                bar.figure,
+                bar.verdict()
+            );
+            rows += &format!("{row}\n");
+            lines.push(row);
+        }
+        fs::write(file("txt"), lines.join("\n") + "\n").context("the record")?;
+        fs::write(file("bars"), rows).context("the bars")?;
+        self.notes.iter().for_each(|note| println!("# {note}"));
+        self.bars.iter().for_each(|bar| {
+            let Bar {
+                what,
+                bar: wanted,
+                figure,
+                count,
+                ..
+            } = bar;
+            println!(
+                "{}: {what}: {figure} (bar {wanted}; {} of {} samples): {}",
+                self.part,
+                count.0,
+                count.1,
+                bar.verdict()
+            );
+        });
+        Ok(())
+    }
+
+    fn write_samples(&self, path: &Path) -> Result<()> {
+        let names: BTreeSet<&String> = self.samples.iter().flat_map(|s| s.values.keys()).collect();
+        let cores = self
+            .samples
+            .iter()
+            .map(|s| s.probes.len())
+            .max()
+            .unwrap_or(0);
+        let mut csv = csv::Writer::from_path(path).with_context(|| path.display().to_string())?;
+        let mut head = vec!["case".to_string(), "sample".into(), "excluded".into()];
+        for core in 0..cores {
+            head.extend(["before", "after"].map(|when| format!("probe{core}_{when}_ms")));
+        }
+        head.extend(names.iter().map(|name| name.to_string()));
+        csv.write_record(&head)?;
+        for (number, sample) in self.samples.iter().enumerate() {
+            let mut row = vec![
+                sample.case.clone(),
+                number.to_string(),
+                sample.reason.clone(),
+            ];
+            for core in 0..cores {
+                let probe = sample.probes.get(core);
+                let cell = |time: Option<f64>| time.map_or(String::new(), |t| format!("{t:.4}"));
+                row.push(cell(probe.map(|p| p.0)));
+                row.push(cell(probe.map(|p| p.1)));
+            }
+            let cell = |name: &&String| sample.values.get(*name).map(f64::to_string);
+            row.extend(names.iter().map(|name| cell(name).unwrap_or_default()));
+            csv.write_record(&row)?;
+        }
+        Ok(csv.flush()?)
+    }
+}
+
+/// Machine, commit and command, a line each.
+fn surroundings() -> Vec<String> {
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().ok();
+        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string());
+        text.and_then(|text| text.lines().next().map(String::from))
+            .unwrap_or_default()
+    };
+    let read = |path: &str, key: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(key))
+            .map(String::from);
+        line.unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let changed = !said("git", &["status", "--porcelain"]).is_empty();
+    let command: Vec<String> = std::env::args().collect();
+    vec![
+        format!("date     {}", said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])),
+        format!(
+            "machine  {}, {cores} cores, {}, {}",
+            read("/proc/cpuinfo", "model name"),
+            read("/proc/meminfo", "MemTotal"),
+            said("uname", &["-sr"])
+        ),
+        format!("load     {}", said("cat", &["/proc/loadavg"])),
+        format!("mpi      {}", said("mpirun", &["--version"])),
+        format!(
+            "commit   {}{}",
+            said("git", &["rev-parse", "HEAD"]),
+            if changed { " with changes" } else { "" }
+        ),
+        format!("command  {}", command.join(" ")),
+    ]
+}
+
+/// Prints the bars that a folder holds, in this order of parts.
+///
+/// # Errors
+/// Where a file that is there cannot be read.
+pub fn table(folder: &Path, parts: &[&str]) -> Result<()> {
+    println!("| what | bar | figure | samples kept | |\n|---|---|---|---|---|");
+    for part in parts {
+        let file: PathBuf = folder.join(format!("{part}.bars"));
+        match fs::read_to_string(&file) {
+            Ok(rows) => print!("{rows}"),
+            Err(_) => println!("| {part} | | | | not measured |"),
+        }
+    }
+    Ok(())
+}

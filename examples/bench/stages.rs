@@ -1,0 +1,251 @@
+//! Stages on two ranks: what a second rank brings, and what interleaving costs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use autodice::comm::threads::{links, Options};
+use autodice::comm::Link;
+use autodice::engine::{Executable, Tensor};
+use autodice::graph::Graph;
+use autodice::ids::Rank;
+use autodice::model::read::{read, Source};
+use autodice::plan::Plan;
+
+use crate::lab::{is_over, Case, Quota, Rule, Sample};
+use crate::launch::{print_sample, workers, Transport};
+use crate::models;
+use crate::ranks::{self, input, load, probed, run, told, Keep};
+use crate::record::{Bar, Record};
+
+const FRAMES: usize = 12;
+const SKIPPED: usize = 3;
+
+/// Two stages on two ranks against one rank.
+///
+/// # Errors
+/// Where the model is missing or a job fails.
+pub fn two_stages(folder: &Path, quota: Quota) -> Result<Record> {
+    let model = models::file(folder, "resnet50")?;
+    let (cut, mut notes) = best_cut(&model)?;
+    let text = models::spec(&model, FRAMES, &[(Some(&cut), 0), (None, 1)]);
+    let (samples, said) = job("two-stages", &model, &text, quota)?;
+    notes.extend(said);
+    let case = Case::of(&samples, "two-stages");
+    let what = format!("two stages on two ranks against one rank, resnet50 cut at {cut}");
+    let gain = case.median("gain");
+    let bars = vec![Bar::judged(
+        (&what, "≥ 1.85×"),
+        &case,
+        (gain, "×"),
+        |r| r >= 1.85,
+    )];
+    let how = "Two MPI processes on a core each, one thread each, shared memory. In turn: the \
+        whole model through the loop on rank 0 alone, on rank 1 alone, then both stages. Gain = \
+        throughput of both / mean throughput of the two single ranks. The cut is the candidate \
+        with the shortest longer stage, by measured times.";
+    Ok(Record {
+        part: "two-stages",
+        how: how.into(),
+        bars,
+        samples,
+        notes,
+    })
+}
+
+/// Stages of ranks 0, 1 and 0.
+///
+/// # Errors
+/// Where the model is missing or a job fails.
+pub fn interleaved(folder: &Path, quota: Quota) -> Result<Record> {
+    let model = models::file(folder, "resnet50")?;
+    let graph = read(&model, &[])?.graph;
+    let near = |share: f64| {
+        let cuts = models::cuts(&graph, share - 0.08, share + 0.08);
+        let best = cuts
+            .into_iter()
+            .min_by(|a, b| f64::total_cmp(&(a.1 - share).abs(), &(b.1 - share).abs()));
+        best.context("a node to cut at")
+    };
+    let (first, second) = (near(0.25)?, near(0.75)?);
+    let stages = [(Some(&first.0[..]), 0), (Some(&second.0[..]), 1), (None, 0)];
+    let text = models::spec(&model, FRAMES, &stages);
+    let (samples, notes) = job("interleaved", &model, &text, quota)?;
+    let case = Case::of(&samples, "interleaved");
+    let what = format!(
+        "stages on ranks 0-1-0, resnet50 cut at {} and {}",
+        first.0, second.0
+    );
+    let share = case.median("share");
+    let bars = vec![Bar::judged((&what, "≥ 0.9"), &case, (share, ""), |r| {
+        r >= 0.9
+    })];
+    let how = "Two MPI processes on a core each, one thread each, shared memory, default \
+        frames in flight. Share = throughput × the busiest rank's mean compute time of a frame.";
+    Ok(Record {
+        part: "interleaved",
+        how: how.into(),
+        bars,
+        samples,
+        notes,
+    })
+}
+
+fn job(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<(Vec<Sample>, Vec<String>)> {
+    let arguments = [
+        kind.to_string(),
+        model.display().to_string(),
+        text.to_string(),
+        quota.wanted.to_string(),
+        quota.limit.as_secs_f64().to_string(),
+    ];
+    workers(2, Transport::SharedMemory, &[], &arguments)
+}
+
+/// The node that leaves the shortest longer stage, by measured times.
+fn best_cut(model: &Path) -> Result<(String, Vec<String>)> {
+    let source = read(model, &[])?;
+    let graph = &source.graph;
+    let (mut best, mut notes) = (None, Vec::new());
+    for (name, share) in models::cuts(graph, 0.36, 0.58) {
+        let text = models::spec(model, 1, &[(Some(&name), 0), (None, 1)]);
+        let plan = models::plan(graph, &text)?;
+        let mut stages = [Rank(0), Rank(1)]
+            .map(|rank| stage_ms(&source, &plan, rank))
+            .into_iter();
+        let (Some(first), Some(second)) = (stages.next(), stages.next()) else {
+            continue;
+        };
+        let (first, second) = (first?, second?);
+        notes.push(format!(
+            "cut {name}: {:.1} % of MACs, stages of {first:.1} and {second:.1} ms",
+            share * 100.0
+        ));
+        let longer = f64::max(first, second) / (first + second);
+        if best.as_ref().is_none_or(|&(other, _)| longer < other) {
+            best = Some((longer, name));
+        }
+    }
+    let (longer, name) = best.context("a node to cut at")?;
+    notes.push(format!(
+        "cut at {name}: at most {:.3}× by these times",
+        1.0 / longer
+    ));
+    Ok((name, notes))
+}
+
+/// The shortest of a few runs of all of a rank's pieces.
+fn stage_ms(source: &Source, plan: &Plan, rank: Rank) -> Result<f64> {
+    let mut pieces = load(&source.graph, plan, rank, source)?;
+    let inputs = piece_inputs(&source.graph, plan, rank);
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        for (piece, inputs) in pieces.iter_mut().zip(&inputs) {
+            piece.run(inputs)?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.into_iter().fold(f64::INFINITY, f64::min))
+}
+
+fn piece_inputs(graph: &Graph, plan: &Plan, rank: Rank) -> Vec<Vec<Arc<Tensor>>> {
+    let of = |id| input(graph, plan.part(rank, id).activation);
+    let pieces = plan.ranks[rank.index()].pieces.iter();
+    pieces
+        .map(|piece| piece.inputs.iter().map(|&(part, _)| of(part)).collect())
+        .collect()
+}
+
+/// What one rank of either job does.
+///
+/// # Errors
+/// Where the job fails.
+pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> {
+    let (mut shared, world) = ranks::start()?;
+    let mut link = ranks::pulse(&mut shared);
+    let rank = link.rank();
+    let source = read(model, &[])?;
+    let graph = &source.graph;
+    let split = models::plan(graph, text)?;
+    let program = models::program(graph, &split, rank);
+    let pieces = load(graph, &split, rank, &source)?;
+    let alone = match kind {
+        "two-stages" => Some(Alone::new(&source, model)?),
+        _ => None,
+    };
+    let (start, mut samples) = (Instant::now(), Vec::new());
+    loop {
+        let (both, probes) = probed(&mut link, |link| {
+            let mut alone_ms = 0.0;
+            for turn in [Rank(0), Rank(1)] {
+                ranks::meet(link)?;
+                match &alone {
+                    Some(alone) if turn == rank => alone_ms = alone.period_ms()?,
+                    _ => {}
+                }
+            }
+            ranks::meet(link)?;
+            let ran = run(link, &program, &pieces, FRAMES, false)?;
+            let period = if rank == Rank(0) {
+                ran.period_ms(SKIPPED)
+            } else {
+                0.0
+            };
+            Ok((alone_ms, period, ran.compute_ms(SKIPPED)))
+        })?;
+        if let [zero, one] = both[..] {
+            let sample = sample(kind, probes, zero, one);
+            print_sample(&sample)?;
+            samples.push(sample);
+        }
+        let over = rank == Rank(0) && is_over(quota, start, &samples);
+        if told(&mut link, over)? {
+            break;
+        }
+    }
+    drop(link);
+    ranks::end(&world);
+    Ok(())
+}
+
+fn sample(
+    kind: &str,
+    probes: Vec<(f64, f64)>,
+    zero: (f64, f64, f64),
+    one: (f64, f64, f64),
+) -> Sample {
+    let (period_ms, computes) = (zero.1, [("compute0_ms", zero.2), ("compute1_ms", one.2)]);
+    let mut values = vec![("period_ms", period_ms), computes[0], computes[1]];
+    if kind == "two-stages" {
+        let single_fps = (1e3 / zero.0 + 1e3 / one.0) / 2.0;
+        values.extend([("alone0_ms", zero.0), ("alone1_ms", one.0)]);
+        values.push(("gain", 1e3 / period_ms / single_fps));
+        return Sample::new(kind, Rule::DriftAndCores, probes, &values);
+    }
+    values.push(("share", f64::max(zero.2, one.2) / period_ms));
+    Sample::new(kind, Rule::Drift, probes, &values)
+}
+
+/// The whole model on this rank alone.
+struct Alone {
+    program: Arc<autodice::runner::Program>,
+    pieces: Vec<Keep>,
+}
+
+impl Alone {
+    fn new(source: &Source, model: &Path) -> Result<Self> {
+        let plan = models::plan(&source.graph, &models::spec(model, 1, &[(None, 0)]))?;
+        let program = models::program(&source.graph, &plan, Rank(0));
+        let pieces = load(&source.graph, &plan, Rank(0), source)?;
+        Ok(Self { program, pieces })
+    }
+
+    fn period_ms(&self) -> Result<f64> {
+        let mut link = links(1, Options::default()).remove(0);
+        let ran = run(&mut link, &self.program, &self.pieces, FRAMES / 2, false)?;
+        link.close();
+        Ok(ran.period_ms(1))
+    }
+}
