@@ -36,6 +36,9 @@ struct Arguments {
     /// Length of a symbolic dimension of the model
     #[arg(long, value_name = "NAME=N", value_parser = super::shape)]
     shape: Vec<(String, usize)>,
+    /// Keep the weights that a rank was sent here, and use them again (on its own disk)
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -91,6 +94,7 @@ impl Arguments {
             frames: self.frames,
             warmup: self.warmup,
             verify: self.verify,
+            cache: self.cache.clone(),
             quiet: self.quiet,
         }
     }

@@ -80,12 +80,17 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Starts to read for every rank but 0, the ranks in turn.
-    pub fn start(program: Arc<Program>, weights: Arc<dyn Weights + Send + Sync>) -> Self {
+    /// Starts to read for every rank but 0, the ranks in turn: of each rank's slices those that
+    /// it wants.
+    pub fn start(
+        program: Arc<Program>,
+        weights: Arc<dyn Weights + Send + Sync>,
+        wanted: Vec<Vec<bool>>,
+    ) -> Self {
         let (to_main, chunks) = sync_channel(2);
         let main = std::thread::current();
         std::thread::spawn(move || {
-            let read = || read_all(&program, &*weights, &to_main, &main);
+            let read = || read_all(&program, &*weights, &wanted, &to_main, &main);
             // The others wait for their weights: an end without a word would hang them.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(read)) {
                 let line = format!("reading weights panicked: {}", panic_message(&*payload));
@@ -131,12 +136,13 @@ impl Sender {
 fn read_all(
     program: &Program,
     weights: &dyn Weights,
+    wanted: &[Vec<bool>],
     to_main: &SyncSender<Result<(Rank, Value), Failure>>,
     main: &std::thread::Thread,
 ) {
     let mut queues: Vec<_> = (1..program.plan.ranks.len())
         .map(Rank::new)
-        .map(|rank| (rank, outgoing(program, rank)))
+        .map(|rank| (rank, outgoing(program, rank, &wanted[rank.index()])))
         .collect();
     while queues.iter().any(|(_, queue)| !queue.is_empty()) {
         for (rank, queue) in &mut queues {
@@ -153,15 +159,20 @@ fn read_all(
     }
 }
 
-fn outgoing(program: &Program, rank: Rank) -> VecDeque<(WeightId, Region)> {
-    let slices = slices(program, rank).into_iter();
-    let each = slices.flat_map(|slice| {
+fn outgoing(program: &Program, rank: Rank, wanted: &[bool]) -> VecDeque<(WeightId, Region)> {
+    let each = only(slices(program, rank), wanted).flat_map(|slice| {
         let item = program.graph.weight(slice.weight).dtype.size();
         chunks(&slice.region, item)
             .into_iter()
             .map(move |chunk| (slice.weight, chunk))
     });
     each.collect()
+}
+
+/// The slices that are wanted.
+fn only(slices: Vec<Slice>, wanted: &[bool]) -> impl Iterator<Item = Slice> + '_ {
+    let marked = slices.into_iter().zip(wanted);
+    marked.filter(|(_, &wanted)| wanted).map(|(slice, _)| slice)
 }
 
 /// Another rank's side: receives on the main thread, hands whole slices to the loader.
@@ -177,9 +188,9 @@ pub struct Taker {
 }
 
 impl Taker {
-    /// A taker for this rank, and where the loader gets its slices from, in order.
-    pub fn start(program: Arc<Program>) -> (Self, Receiver<Value>) {
-        let slices: VecDeque<_> = slices(&program, program.rank).into();
+    /// A taker for this rank's wanted slices, and where the loader gets them from, in order.
+    pub fn start(program: Arc<Program>, wanted: &[bool]) -> (Self, Receiver<Value>) {
+        let slices: VecDeque<_> = only(slices(&program, program.rank), wanted).collect();
         let unposted = slices
             .iter()
             .flat_map(|slice| {

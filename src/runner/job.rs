@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::account::{finish, Finished};
+use super::cache::Cache;
 use super::failure::Failure;
 use super::lead::{prepare, Lead};
 use super::load::{load, Origin};
@@ -42,6 +43,8 @@ pub struct Request {
     pub warmup: u64,
     /// Compare every output with the uncut model's.
     pub verify: bool,
+    /// Where this rank keeps the weights that it was sent, if it does.
+    pub cache: Option<PathBuf>,
     /// No progress.
     pub quiet: bool,
 }
@@ -124,10 +127,16 @@ pub fn run_job(
         let mut link = Roles::new(&mut pulse, &cast_as);
         let program = agree_on_plan(&mut link, place, &ready)?;
         let seat = take_seat(&mut link, place, &ready.spec, &seats)?;
+        let cache = request.cache.as_deref().map(Cache::open).transpose();
+        let cache = verdict(
+            &mut link,
+            place,
+            cache.map_err(|error| Failure::input(&error)),
+        )?;
         let origin = match (&lead, ready.from_folder) {
             (_, true) => Origin::Folder(super::lead::folder_of(&request.spec)),
             (Some(lead), _) => Origin::Model(lead.weights()?),
-            (None, _) => Origin::Messages,
+            (None, _) => Origin::Messages(cache),
         };
         let pieces = load(
             &mut link,

@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
-use super::deploy::{until, Sender, Taker};
-use super::failure::Failure;
+use anyhow::Context;
+
+use super::cache::Cache;
+use super::deploy::{slices, until, Sender, Slice, Taker};
+use super::failure::{Failure, DEFECT};
 use super::frame::Program;
 use super::job::{End, Place};
-use super::setup::{join, spawn, verdict};
+use super::setup::{aside, join, pump, spawn, verdict, NOTE_LIMIT};
+use crate::comm::collective::gather_bytes;
 use crate::comm::{Link, Mailbox};
 use crate::engine::{Engine, Executable};
 use crate::graph::{SubModel, Value};
-use crate::ids::PieceId;
+use crate::ids::{PieceId, Rank};
 use crate::model::cut::cut_with;
 use crate::model::folder::Folder;
 use crate::model::Weights;
@@ -21,8 +25,8 @@ use crate::model::Weights;
 pub enum Origin {
     /// Rank 0 of a deployed job: the model's file.
     Model(Arc<dyn Weights + Send + Sync>),
-    /// Another rank of a deployed job.
-    Messages,
+    /// Another rank of a deployed job, which may keep slices from run to run.
+    Messages(Option<Cache>),
     /// The rank's own folder, in this one.
     Folder(PathBuf),
 }
@@ -42,14 +46,17 @@ pub fn load(
     engine: impl FnOnce() -> anyhow::Result<Arc<dyn Engine>> + Send + 'static,
     bind: impl FnOnce() + Send + 'static,
 ) -> Result<Pieces, End> {
+    let wanted = wanted(link, program, &origin)?;
+    let all_wanted = exchange(link, place, program, &wanted)?;
     let (mut sender, mut taker, mut values) = (None, None, None);
     match &origin {
         Origin::Model(weights) => {
-            sender = Some(Sender::start(Arc::clone(program), Arc::clone(weights)));
+            let (program, weights) = (Arc::clone(program), Arc::clone(weights));
+            sender = Some(Sender::start(program, weights, all_wanted));
         }
-        Origin::Messages => {
-            let (started, from_main) = Taker::start(Arc::clone(program));
-            (taker, values) = (Some(started), Some(from_main));
+        Origin::Messages(_) => {
+            let (started, from_main) = Taker::start(Arc::clone(program), &wanted);
+            (taker, values) = (Some(started), Some((from_main, wanted)));
         }
         Origin::Folder(_) => {}
     }
@@ -73,10 +80,49 @@ pub fn load(
     verdict(link, place, join(loader))
 }
 
+/// Which of its slices this rank has sent to it: those that its cache lacks.
+fn wanted(link: &mut dyn Link, program: &Arc<Program>, origin: &Origin) -> Result<Vec<bool>, End> {
+    let own = slices(program, program.rank);
+    let cache = match origin {
+        Origin::Messages(Some(cache)) => cache.clone(),
+        Origin::Messages(None) => return Ok(vec![true; own.len()]),
+        Origin::Model(_) | Origin::Folder(_) => return Ok(vec![false; own.len()]),
+    };
+    let program = Arc::clone(program);
+    let lacks = move |slice: &Slice| !cache.has(&program.graph, slice);
+    Ok(aside(link, move || Ok(own.iter().map(lacks).collect()))??)
+}
+
+/// Rank 0 learns what every rank wants; the others learn nothing.
+fn exchange(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    program: &Program,
+    wanted: &[bool],
+) -> Result<Vec<Vec<bool>>, End> {
+    let bytes = postcard::to_stdvec(wanted).expect("plain data serialises");
+    let gathered = {
+        let mut mail = Mailbox::new(&mut *link);
+        gather_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
+    };
+    let read = |(rank, bytes): (usize, &Vec<u8>)| -> Result<Vec<bool>, Failure> {
+        let list: Option<Vec<bool>> = postcard::from_bytes(bytes).ok();
+        let count = slices(program, Rank::new(rank)).len();
+        list.filter(|list| list.len() == count).ok_or_else(|| {
+            Failure::new(
+                DEFECT,
+                format!("rank {rank} wants other slices than the plan has"),
+            )
+        })
+    };
+    let all = gathered.iter().enumerate().map(read).collect();
+    verdict(link, place, all)
+}
+
 fn load_pieces(
     program: &Program,
     origin: &Origin,
-    values: Option<&Receiver<Value>>,
+    values: Option<&(Receiver<Value>, Vec<bool>)>,
     engine: &dyn Engine,
 ) -> Result<Pieces, Failure> {
     let folder = match origin {
@@ -84,6 +130,7 @@ fn load_pieces(
         _ => None,
     };
     let count = program.own().pieces.len();
+    let mut arriving = Arriving::new(program, origin, values);
     let load = |index: usize| {
         let piece = PieceId::new(index);
         let sub_model = match (&folder, origin, values) {
@@ -91,17 +138,66 @@ fn load_pieces(
             (_, Origin::Model(weights), _) => cut(program, piece, |weight, region| {
                 weights.slice(weight, region)
             }),
-            (_, _, Some(values)) => cut(program, piece, |_, _| {
-                values
-                    .recv()
-                    .map_err(|_| anyhow::anyhow!("the weights stopped coming"))
-            }),
-            _ => Err(anyhow::anyhow!("no weights")),
+            (_, Origin::Messages(_), _) => cut(program, piece, |_, _| arriving.next()),
+            (None, Origin::Folder(_), _) => unreachable!("the folder was opened above"),
         };
         sub_model.and_then(|sub_model| engine.load(sub_model))
     };
     let loaded: anyhow::Result<Pieces> = (0..count).map(load).collect();
     loaded.map_err(|error| Failure::input(&error))
+}
+
+/// A rank's slices in order: from messages, or from its cache where it wants none.
+struct Arriving<'a> {
+    program: &'a Program,
+    cache: Option<&'a Cache>,
+    slices: std::vec::IntoIter<Slice>,
+    values: Option<&'a (Receiver<Value>, Vec<bool>)>,
+    index: usize,
+}
+
+impl<'a> Arriving<'a> {
+    fn new(
+        program: &'a Program,
+        origin: &'a Origin,
+        values: Option<&'a (Receiver<Value>, Vec<bool>)>,
+    ) -> Self {
+        let cache = match origin {
+            Origin::Messages(cache) => cache.as_ref(),
+            _ => None,
+        };
+        let slices = slices(program, program.rank).into_iter();
+        Self {
+            program,
+            cache,
+            slices,
+            values,
+            index: 0,
+        }
+    }
+
+    fn next(&mut self) -> anyhow::Result<Value> {
+        let slice = self.slices.next().context("a slice more than planned")?;
+        let (values, wanted) = self.values.context("no messages to wait for")?;
+        let graph = &self.program.graph;
+        let index = self.index;
+        self.index += 1;
+        if wanted[index] {
+            let value = values.recv().context("the weights stopped coming")?;
+            if let Some(cache) = self.cache {
+                cache.put(graph, &slice, &value.bytes)?;
+            }
+            return Ok(value);
+        }
+        let cached = self.cache.and_then(|cache| cache.get(graph, &slice));
+        let bytes = cached.context("a cached slice has gone since the start: start again")?;
+        let dtype = graph.weight(slice.weight).dtype;
+        Ok(Value {
+            dtype,
+            shape: slice.region.shape(),
+            bytes,
+        })
+    }
 }
 
 fn cut(
