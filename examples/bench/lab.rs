@@ -80,22 +80,19 @@ fn unfit(rule: Rule, probes: &Probes) -> String {
     }
 }
 
-/// How long a fixed piece of arithmetic takes on this core at the moment: the best of three, in
-/// milliseconds, so that an interrupt does not count. It keeps the core's arithmetic units full:
-/// a neighbour on the same physical core shows.
+/// How long a fixed piece of arithmetic takes on this core at the moment, in milliseconds: about
+/// eight, so that a process which shares the core shows. It keeps the core's arithmetic units
+/// full, so that a neighbour on the same physical core shows, too.
 pub fn probe() -> f64 {
-    let once = || {
-        let start = Instant::now();
-        let mut cells = [1.0_f32; 512];
-        for _ in 0..black_box(12_000) {
-            for cell in &mut cells {
-                *cell = *cell * 0.999 + 0.001;
-            }
+    let start = Instant::now();
+    let mut cells = [1.0_f32; 512];
+    for _ in 0..black_box(240_000) {
+        for cell in &mut cells {
+            *cell = *cell * 0.999 + 0.001;
         }
-        black_box(cells);
-        start.elapsed().as_secs_f64() * 1e3
-    };
-    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+    }
+    black_box(cells);
+    start.elapsed().as_secs_f64() * 1e3
 }
 
 /// Takes samples until enough are kept or the time is over; `take` gets the sample's number.

@@ -22,7 +22,7 @@ use crate::model::Weights;
 use crate::plan::piece_work;
 
 /// Most bytes of one message; a row that is longer still travels in one.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 1 << 20;
 /// Messages that one rank has under way.
 const AHEAD: usize = 4;
 const TAG: u32 = 100;

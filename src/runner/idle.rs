@@ -8,13 +8,15 @@
 use std::time::{Duration, Instant};
 
 /// Looking without sleeping, where no Run is in progress.
-const SPIN: Duration = Duration::from_micros(100);
-/// Between two looks in a wait that has just begun.
-const SHORTEST: Duration = Duration::from_micros(20);
-/// A sleep is this fraction of the wait so far.
-const FRACTION: u32 = 16;
+const SPIN: Duration = Duration::from_micros(50);
+/// A wait is short until here: most messages come within it.
+const SHORT: Duration = Duration::from_micros(2400);
+/// Asked for between two looks in a short wait; the system makes 30 to 60 µs of it.
+const SHORTEST: Duration = Duration::from_micros(10);
+/// A sleep in a longer wait is this fraction of the wait so far.
+const FRACTION: u32 = 10;
 /// Between two looks in a wait of seconds.
-const LONGEST: Duration = Duration::from_millis(2);
+const LONGEST: Duration = Duration::from_millis(5);
 /// Between two looks while a Run is in progress and messages are under way.
 const BESIDE_RUN: Duration = Duration::from_micros(200);
 /// Between two looks where there is no other rank.
@@ -50,7 +52,8 @@ impl Idle {
                 std::thread::yield_now();
                 return;
             }
-            (false, false) => (waited / FRACTION).clamp(SHORTEST, LONGEST),
+            (false, false) if waited < SHORT => SHORTEST,
+            (false, false) => (waited / FRACTION).min(LONGEST),
         };
         std::thread::park_timeout(pause);
     }
