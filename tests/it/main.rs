@@ -14,6 +14,7 @@ mod plan;
 mod read;
 mod refusals;
 mod runner;
+mod split;
 mod standard;
 mod support;
 mod tidy;
