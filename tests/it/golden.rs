@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use autodice::ids::Rank;
-use autodice::plan::{compile_owners, dump};
+use autodice::model::read::read;
+use autodice::plan::{compile, compile_owners, dump};
+use autodice::spec::yaml;
 
 use crate::support::hand_plans;
 use crate::support::random_graph::{random_graph, random_owners, Random};
@@ -52,4 +54,16 @@ fn a_compiled_plan() {
     let owners: Vec<Rank> = owners.into_iter().map(Rank::new).collect();
     let plan = compile_owners(&graph, &owners, 3, 4);
     golden("random_stages.plan", &dump(&graph, &plan));
+}
+
+/// The demo's spec over the model of the repository: through the reader and the spec.
+#[test]
+fn the_demo() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join("specs/digits-stages.yaml");
+    let text = std::fs::read_to_string(file).expect("the demo's spec");
+    let spec = yaml::parse("digits-stages.yaml", &text).expect("a good spec");
+    let source = read(&root.join("data/digits/digits.onnx"), &[]).expect("the demo's model");
+    let plan = compile(&source.graph, &spec).expect("a plan");
+    golden("digits_stages.plan", &dump(&source.graph, &plan));
 }
