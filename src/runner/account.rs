@@ -160,6 +160,7 @@ pub fn finish(
             code,
             message: String::new(),
             silent: true,
+            rank: None,
         }),
     };
     match (verdict(link, place, own), finished) {

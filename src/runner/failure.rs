@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::comm::LinkError;
+use crate::ids::Rank;
 
 /// Exit code of a run that failed while running.
 pub const FAILED: i32 = 1;
@@ -25,6 +26,8 @@ pub struct Failure {
     pub message: String,
     /// Whether another rank has said it already, so that this one prints nothing.
     pub silent: bool,
+    /// The role of the rank that it happened to, where roles are known.
+    pub rank: Option<Rank>,
 }
 
 impl Failure {
@@ -34,6 +37,7 @@ impl Failure {
             code,
             message: message.into(),
             silent: false,
+            rank: None,
         }
     }
 
@@ -60,6 +64,7 @@ impl From<LinkError> for Failure {
             code: FAILED,
             message: error.to_string(),
             silent,
+            rank: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::load::{load, Origin};
 use super::pulse::{Guard, Pulse};
 use super::roles::Roles;
 use super::seat::take_seat;
-use super::setup::{agree_on_plan, aside, cast, share, verdict};
+use super::setup::{agree_on_plan, aside, cast, share, verdict, Ready, Seats};
 use crate::comm::collective::CollectiveError;
 use crate::comm::{Link, LinkError};
 use crate::ids::Rank;
@@ -63,6 +63,7 @@ impl Place<'_> {
     /// Prints why a rank gives up, on one line.
     pub fn say(&self, rank: Rank, failure: &Failure) {
         if !failure.silent {
+            let rank = failure.rank.unwrap_or(rank);
             // One write: the lines of many ranks share one stderr.
             let line = format!("rank {rank}@{}: {failure}\n", self.host);
             let _unread = std::io::stderr().write_all(line.as_bytes());
@@ -79,6 +80,21 @@ pub enum End {
     Abort(Failure),
     /// Likewise, on rank 0 after the first frame: with what there is of the run.
     Stopped(Failure, Box<Finished>),
+}
+
+impl End {
+    /// The failure as that of a role: what people read has the spec's numbers.
+    fn of(self, role: Rank) -> Self {
+        let of = |failure| Failure {
+            rank: Some(role),
+            ..failure
+        };
+        match self {
+            Self::Agreed(code) => Self::Agreed(code),
+            Self::Abort(failure) => Self::Abort(of(failure)),
+            Self::Stopped(failure, finished) => Self::Stopped(of(failure), finished),
+        }
+    }
 }
 
 impl From<Failure> for End {
@@ -125,41 +141,36 @@ pub fn run_job(
     let (cast_as, seats) = cast(&mut pulse, place, &ready)?;
     let finished = {
         let mut link = Roles::new(&mut pulse, &cast_as);
-        let program = agree_on_plan(&mut link, place, &ready)?;
-        let seat = take_seat(&mut link, place, &ready.spec, &seats)?;
-        let cache = request.cache.as_deref().map(Cache::open).transpose();
-        let cache = verdict(
-            &mut link,
-            place,
-            cache.map_err(|error| Failure::input(&error)),
-        )?;
-        let origin = match (&lead, ready.from_folder) {
-            (_, true) => Origin::Folder(super::lead::folder_of(&request.spec)),
-            (Some(lead), _) => Origin::Model(lead.weights()?),
-            (None, _) => Origin::Messages(cache),
-        };
-        let pieces = load(
-            &mut link,
-            place,
-            &program,
-            origin,
-            seat.engine(),
-            seat.binder(),
-        )?;
-        let setup = started.elapsed();
-        let ran = super::stream::run(&mut link, place, &program, &seat, pieces, lead, request)?;
-        finish(
-            &mut link,
-            place,
-            &program,
-            &seat,
-            (ran, setup),
-            (&seats, request),
-        )?
+        let role = link.rank();
+        let known = (&ready, &seats, started);
+        play(&mut link, place, request, known, lead).map_err(|end| end.of(role))?
     };
     pulse.stop_watching();
     drop(guard);
     Ok(finished)
+}
+
+/// A rank's part from when it knows its role.
+fn play(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    request: &Request,
+    (ready, seats, started): (&Arc<Ready>, &Seats, Instant),
+    lead: Option<Lead>,
+) -> Result<Option<Finished>, End> {
+    let program = agree_on_plan(link, place, ready)?;
+    let seat = take_seat(link, place, &ready.spec, seats)?;
+    let cache = request.cache.as_deref().map(Cache::open).transpose();
+    let cache = verdict(link, place, cache.map_err(|error| Failure::input(&error)))?;
+    let origin = match (&lead, ready.from_folder) {
+        (_, true) => Origin::Folder(super::lead::folder_of(&request.spec)),
+        (Some(lead), _) => Origin::Model(lead.weights()?),
+        (None, _) => Origin::Messages(cache),
+    };
+    let pieces = load(link, place, &program, origin, seat.engine(), seat.binder())?;
+    let setup = started.elapsed();
+    let ran = super::stream::run(link, place, &program, &seat, pieces, lead, request)?;
+    finish(link, place, &program, &seat, (ran, setup), (seats, request))
 }
 
 /// Rank 0 reads spec, model and inputs; all agree on whether that worked.
