@@ -228,3 +228,45 @@ fn flags_say_which_frames_and_how_many() {
     let job = place.run(2, &none).expect("mpirun is there");
     assert_whole(&place, &job, "none", 2, 0);
 }
+
+#[test]
+fn kept_weights_are_used_again_and_damaged_ones_are_sent_again() {
+    let place = Workplace::new();
+    place.write_spec(3, "six.npy", "");
+    let run = |output: &str| {
+        let at = format!("@{output}");
+        let job = place.run(3, &["@spec.yaml", "--output", &at, "--cache", "@kept"])?;
+        job.expect_code(0, output);
+        Some(())
+    };
+    if run("first").is_none() {
+        return;
+    }
+    let kept = |place: &Workplace| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(place.path("kept")).expect("the cache");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    };
+    let files = kept(&place);
+    assert!(!files.is_empty());
+    let when = |path: &std::path::PathBuf| {
+        let facts = std::fs::metadata(path).expect("a kept slice");
+        facts.modified().expect("a time")
+    };
+    let before: Vec<_> = files.iter().map(when).collect();
+    run("second");
+    same_outputs(&place, "first", "second");
+    assert_eq!(
+        files.iter().map(when).collect::<Vec<_>>(),
+        before,
+        "nothing was sent again"
+    );
+    for path in &files {
+        let mut bytes = std::fs::read(path).expect("a kept slice");
+        bytes[0] ^= 1;
+        std::fs::write(path, bytes).expect("a damaged slice");
+    }
+    run("third");
+    same_outputs(&place, "first", "third");
+}
