@@ -34,7 +34,7 @@ const SMALL: [(&str, &str); 2] = [
 /// # Errors
 /// Where a job fails.
 pub fn rendezvous(quota: Quota) -> Result<Record> {
-    let (mut samples, mut bars) = (Vec::new(), Vec::new());
+    let (mut samples, mut bars, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (name, environment) in [("limits raised", &[][..]), ("limits of 64 KiB", &SMALL[..])] {
         let arguments = [
             "rendezvous".to_string(),
@@ -44,14 +44,18 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
         ];
         samples.extend(workers(2, Transport::Tcp, environment, &arguments)?.0);
         let case = Case::of(&samples, name);
-        let what = format!("256 kB sent before a Run of 30 ms arrives after, TCP, {name}");
         let after = case.median("arrival_us") / 1e3;
-        bars.push(Bar::judged(
-            (&what, "≤ 1 ms"),
-            &case,
-            (after, " ms"),
-            |r| r <= 1.0,
-        ));
+        if environment.is_empty() {
+            let what = "256 kB sent before a Run of 30 ms arrives after, TCP";
+            bars.push(Bar::judged(
+                (what, "≤ 1 ms"),
+                &case,
+                (after, " ms"),
+                |r| r <= 1.0,
+            ));
+        } else {
+            notes.push(format!("with {name}: {after:.3} ms"));
+        }
     }
     let how =
         "Two MPI processes on a core each over TCP. Rank 0 runs a piece of 5 ms, sends its output \
@@ -64,7 +68,7 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
         how: how.into(),
         bars,
         samples,
-        notes: vec![],
+        notes,
     })
 }
 
