@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Measures what BENCHMARKS.md says and prints the table of bars.
 #
-#   scripts/bench.sh              every part: a quarter of an hour on a quiet machine
+#   scripts/bench.sh              every part: at most about a quarter of an hour
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
 #                                 waiting rendezvous startup memory
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
-# kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one.
+# kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
+# long for cases of whole models.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"

@@ -18,6 +18,9 @@ use crate::record::{Bar, Record};
 use crate::waiting::repeat;
 
 const RUN: Duration = Duration::from_millis(30);
+/// The first Run's time: rank 1, which has waited for a whole frame and sleeps for milliseconds,
+/// has heard of the new frame by then and looks often again.
+const FIRST: Duration = Duration::from_millis(5);
 const FRAMES: usize = 12;
 const SKIPPED: usize = 2;
 /// Open MPI's own limits for eager messages, which the runner raises unless the user set them.
@@ -31,7 +34,7 @@ const SMALL: [(&str, &str); 2] = [
 /// # Errors
 /// Where a job fails.
 pub fn rendezvous(quota: Quota) -> Result<Record> {
-    let (mut samples, mut bars) = (Vec::new(), Vec::new());
+    let (mut samples, mut bars, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (name, environment) in [("limits raised", &[][..]), ("limits of 64 KiB", &SMALL[..])] {
         let arguments = [
             "rendezvous".to_string(),
@@ -41,16 +44,21 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
         ];
         samples.extend(workers(2, Transport::Tcp, environment, &arguments)?.0);
         let case = Case::of(&samples, name);
-        let what = format!("256 kB sent before a Run of 30 ms arrives after, TCP, {name}");
         let after = case.median("arrival_us") / 1e3;
-        bars.push(Bar::judged(
-            (&what, "≤ 1 ms"),
-            &case,
-            (after, " ms"),
-            |r| r <= 1.0,
-        ));
+        if environment.is_empty() {
+            let what = "256 kB sent before a Run of 30 ms arrives after, TCP";
+            bars.push(Bar::judged(
+                (what, "≤ 1 ms"),
+                &case,
+                (after, " ms"),
+                |r| r <= 1.0,
+            ));
+        } else {
+            notes.push(format!("with {name}: {after:.3} ms"));
+        }
     }
-    let how = "Two MPI processes on a core each over TCP. Rank 0 runs a piece, sends its output \
+    let how =
+        "Two MPI processes on a core each over TCP. Rank 0 runs a piece of 5 ms, sends its output \
         and runs another piece, which keeps the core busy for 30 ms. From the end of the first \
         Run on rank 0 to the end of the receive on rank 1, both by the machine's clock. The bar \
         is for the limits that the runner sets; with Open MPI's own ones the main thread's looks \
@@ -60,7 +68,7 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
         how: how.into(),
         bars,
         samples,
-        notes: vec![],
+        notes,
     })
 }
 
@@ -130,7 +138,7 @@ pub fn worker(case: &str, quota: Quota) -> Result<()> {
     check(&graph, &plan, None)?;
     let program = models::program(&graph, &plan, rank);
     let pastimes = match rank {
-        Rank(0) => vec![Pastime::None, Pastime::Busy(RUN), Pastime::None],
+        Rank(0) => vec![Pastime::Busy(FIRST), Pastime::Busy(RUN), Pastime::None],
         _ => vec![Pastime::None],
     };
     let pieces = StandIn::for_rank(&plan, rank, &pastimes);
