@@ -143,6 +143,11 @@ pub trait Link {
     /// # Errors
     /// `LinkError`; the job cannot go on.
     fn poll(&mut self) -> Result<Option<Event>, LinkError>;
+    /// Whether bytes of a long message are probably on their way at this moment: a wait should then
+    /// be short, because only `poll` moves them on.
+    fn is_moving(&self) -> bool {
+        false
+    }
     /// Ends the whole job with this exit code. Over MPI this does not return; over threads every
     /// other rank's next `poll` fails with `Aborted`.
     fn abort(&mut self, code: i32);
@@ -226,6 +231,10 @@ impl<T: Link + ?Sized> Link for &mut T {
 
     fn poll(&mut self) -> Result<Option<Event>, LinkError> {
         (**self).poll()
+    }
+
+    fn is_moving(&self) -> bool {
+        (**self).is_moving()
     }
 
     fn abort(&mut self, code: i32) {

@@ -64,6 +64,11 @@ pub struct World {
     spare: Vec<Vec<u8>>,
     ready: VecDeque<Event>,
     failed: Option<LinkError>,
+    /// Receives whose header is here and whose payload is not.
+    half_received: usize,
+    /// Long payloads that are being sent, and when the last of them was started.
+    long_sends: usize,
+    last_long_send: Instant,
     next_id: u64,
     sent_messages: Vec<u64>,
     sent_bytes: Vec<u64>,
@@ -87,6 +92,7 @@ struct Sending {
     requests: usize,
     head: Vec<u8>,
     _payload: Option<Arc<dyn Payload>>,
+    is_long: bool,
 }
 
 /// Owns what its requests write, until the last of them completes.
@@ -94,6 +100,8 @@ struct Receiving {
     id: ReceiveId,
     head: Vec<u8>,
     header: Option<Header>,
+    /// Whether the header came before the whole payload.
+    is_half: bool,
     /// Bytes of the payload that are still to come.
     missing: usize,
     expected: usize,
@@ -105,6 +113,9 @@ struct Receiving {
 const CHANNELS: usize = 4;
 const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
 const IN_STATUS: c_int = ffi::MPI_ERR_IN_STATUS as c_int;
+
+/// A long send that is older waits for its receiver: there is nothing to move.
+const MOVING: Duration = Duration::from_millis(10);
 
 /// How long `close` waits for what should be complete by then.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -177,6 +188,9 @@ impl World {
             spare: Vec::new(),
             ready: VecDeque::new(),
             failed: None,
+            half_received: 0,
+            long_sends: 0,
+            last_long_send: Instant::now(),
             next_id: 0,
             sent_messages: vec![0; size],
             sent_bytes: vec![0; size],
@@ -433,6 +447,7 @@ impl World {
             return;
         }
         if let Some(sending) = self.sends.remove(&id) {
+            self.long_sends -= usize::from(sending.is_long);
             self.spare.push(sending.head);
         }
         self.ready.push_back(Event::Sent(id));
@@ -470,6 +485,8 @@ impl World {
             target.copy_from_slice(&first.head[Header::BYTES..arrived]);
             first.missing = 0;
         }
+        first.is_half = first.missing > 0;
+        self.half_received += usize::from(first.is_half);
         self.finish(key);
     }
 
@@ -510,6 +527,7 @@ impl World {
         let Some(first) = lane.pop_front() else {
             return;
         };
+        self.half_received -= usize::from(first.is_half);
         self.spare.push(first.head);
         // SAFETY: from `Box::into_raw` in `receive`, taken back once; MPI is done with it.
         let landing = unsafe { Box::from_raw(first.landing) };
@@ -561,10 +579,16 @@ impl Link for World {
             let body = |chunk: &[u8]| self.start_send(id, key, chunk.as_ptr(), chunk.len());
             usize::from(head) + chunks.map(body).filter(|&started| started).count()
         };
+        let is_long = header.length > self.form.short as u64;
+        if is_long {
+            self.long_sends += 1;
+            self.last_long_send = Instant::now();
+        }
         let sending = Sending {
             requests: started,
             head,
             _payload: payload,
+            is_long,
         };
         self.sends.insert(id, sending);
         id
@@ -587,6 +611,7 @@ impl Link for World {
             id,
             head: self.staging(),
             header: None,
+            is_half: false,
             missing: expected,
             expected,
             landing: Box::into_raw(landing),
@@ -608,6 +633,11 @@ impl Link for World {
             (None, Some(error)) => Err(error.clone()),
             (event, _) => Ok(event),
         }
+    }
+
+    fn is_moving(&self) -> bool {
+        let sending = self.long_sends > 0 && self.last_long_send.elapsed() < MOVING;
+        self.half_received > 0 || sending
     }
 
     fn abort(&mut self, code: i32) {

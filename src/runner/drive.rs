@@ -116,7 +116,13 @@ impl<'a> Drive<'a> {
             }
             match busy {
                 true => idle.reset(),
-                false => idle.wait(self.board.is_running()),
+                false => {
+                    let running = self.board.is_running();
+                    if !running && self.link.is_moving() {
+                        idle.reset();
+                    }
+                    idle.wait(running);
+                }
             }
         }
         Ok(self.driven)

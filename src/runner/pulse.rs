@@ -200,6 +200,10 @@ impl Link for Pulse<'_> {
         Ok(None)
     }
 
+    fn is_moving(&self) -> bool {
+        self.link.is_moving()
+    }
+
     fn abort(&mut self, code: i32) {
         self.link.abort(code);
     }

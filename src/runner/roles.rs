@@ -78,6 +78,10 @@ impl Link for Roles<'_> {
         })
     }
 
+    fn is_moving(&self) -> bool {
+        self.link.is_moving()
+    }
+
     fn abort(&mut self, code: i32) {
         self.link.abort(code);
     }
