@@ -18,9 +18,17 @@ need() { # need PACKAGE COMMAND…: the package, unless the command succeeds
         packages+=("$package")
     fi
 }
+# The library itself (libclang-cpp is another one) and its own headers.
 libclang_there() {
-    compgen -G "/usr/lib/*/libclang*.so*" >/dev/null || compgen -G "/usr/lib/llvm*/lib/libclang*.so*" >/dev/null ||
-        [ -n "${LIBCLANG_PATH:-}" ]
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    any_file /usr/lib/*/libclang.so* /usr/lib/*/libclang-[0-9]*.so* \
+        /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* &&
+        any_file /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h
+}
+any_file() { # any_file PATH…: whether one of these, patterns expanded, is there
+    local path
+    for path in "$@"; do [ -e "$path" ] && return 0; done
+    return 1
 }
 
 need gcc have cc
