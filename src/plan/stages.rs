@@ -74,7 +74,7 @@ fn stage_ranks(spec: &Spec) -> Result<Vec<Rank>, PlanError> {
     let mut ranks = Vec::new();
     for (stage, asked) in spec.stages.iter().enumerate() {
         let path = format!("stages[{stage}].ranks");
-        let (count, by) = (asked.ranks.len(), asked.split.as_ref().map(|s| &s.by));
+        let (count, by) = (asked.ranks.len(), asked.split.as_ref().map(|s| s.by()));
         match (asked.ranks.as_slice(), by) {
             (_, Some(by)) => {
                 let message = format!("'{by}' is not supported by this version");

@@ -8,7 +8,13 @@ pub mod yaml;
 mod at;
 mod mapping;
 mod read;
+mod split;
 mod write;
+
+pub use split::{
+    ChannelsSpec, Exchange, ExchangeSpec, FramesSplitSpec, GridSpec, PairSpec, Pairing, ReduceSpec,
+    RowsSpec, SplitSpec, ZoneRows, ZoneSpec,
+};
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +58,7 @@ pub const ENGINES: [&str; 1] = ["tract"];
 pub const WIRES: [&str; 1] = ["f32"];
 
 /// Names that `split: {by: …}` takes.
-pub const SPLITS: [&str; 5] = ["rows", "grid", "tiles", "channels", "frames"];
+pub const SPLITS: [&str; 4] = ["rows", "grid", "channels", "frames"];
 
 /// A whole spec file.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,13 +168,6 @@ pub enum StageNodes {
     List(Vec<String>),
     /// Neither: every node not yet taken (the last stage).
     Rest,
-}
-
-/// `split:`; how a stage's ranks share it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SplitSpec {
-    /// `by:` the split's name: rows, grid, tiles, channels, frames. Must be given.
-    pub by: String,
 }
 
 /// `run:`.

@@ -8,8 +8,8 @@ use crate::platform::{is_host_name, rankfile::parse_cores};
 use super::at::{At, Fault};
 use super::yaml::Tree;
 use super::{
-    FramesSpec, ImageSpec, InputSpec, Layout, RankSpec, RunSpec, Spec, SplitSpec, StageNodes,
-    StageSpec, ENGINES, SPLITS, WIRES,
+    ChannelsSpec, FramesSpec, FramesSplitSpec, ImageSpec, InputSpec, Layout, RankSpec, RowsSpec,
+    RunSpec, Spec, SplitSpec, StageNodes, StageSpec, ENGINES, SPLITS, WIRES,
 };
 
 /// Most ranks, and highest core number + 1: far beyond any edge cluster, small enough to count.
@@ -277,8 +277,11 @@ fn stage_ranks(at: &At) -> Result<Vec<usize>, Fault> {
 fn split(at: &At) -> Result<SplitSpec, Fault> {
     let keys = at.fields(&["by"])?;
     let wanted = format!("one of {}", SPLITS.join(", "));
-    Ok(SplitSpec {
-        by: keys.need("by", &wanted)?.word(&SPLITS)?.into(),
+    Ok(match keys.need("by", &wanted)?.word(&SPLITS)? {
+        "rows" => SplitSpec::Rows(RowsSpec::default()),
+        "channels" => SplitSpec::Channels(ChannelsSpec::default()),
+        "frames" => SplitSpec::Frames(FramesSplitSpec::default()),
+        _ => return Err(at.fault("a grid needs its size")),
     })
 }
 

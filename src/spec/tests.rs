@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::yaml::{parse, to_yaml, MAX_BYTES};
 use super::{
-    FramesSpec, ImageSpec, InputSpec, Layout, RankSpec, RunSpec, Spec, SplitSpec, StageNodes,
-    StageSpec, SPLITS,
+    FramesSpec, ImageSpec, InputSpec, Layout, RankSpec, RowsSpec, RunSpec, Spec, SplitSpec,
+    StageNodes, StageSpec,
 };
 
 /// Numbers that are the same in every run.
@@ -104,9 +104,7 @@ impl Random {
                     _ => StageNodes::List((0..=self.size(4)).map(|_| name(self)).collect()),
                 },
                 ranks: (0..ranks).rev().collect(),
-                split: Some(SplitSpec {
-                    by: SPLITS[self.size(5)].into(),
-                }),
+                split: Some(SplitSpec::Rows(RowsSpec::default())),
             })
             .collect();
         if self.below(2) == 0 {

@@ -137,7 +137,7 @@ fn stage(stage: &StageSpec) -> String {
     };
     let ranks = Some(format!("ranks: {}", numbers(&stage.ranks)));
     let split = stage.split.as_ref();
-    let split = split.map(|split| format!("split: {{by: {}}}", scalar(&split.by)));
+    let split = split.map(|split| format!("split: {{by: {}}}", split.by()));
     map([nodes, ranks, split].into_iter().flatten())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use autodice::graph::Graph;
 use autodice::ids::{ActivationId, NodeId, Rank};
 use autodice::plan::{compile, compile_owners, Plan, Step};
-use autodice::spec::{RunSpec, Spec, SplitSpec, StageNodes, StageSpec};
+use autodice::spec::{RowsSpec, RunSpec, Spec, SplitSpec, StageNodes, StageSpec};
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::random_graph::{random_graph, random_owners, Random};
@@ -370,7 +370,7 @@ fn stages_without_nodes_or_in_the_wrong_place_are_refused() {
 fn ranks_and_splits_of_stages_are_refused() {
     let graph = residual();
     let with_ranks = |ranks: Vec<usize>, by: Option<&str>| {
-        let split = by.map(|by| SplitSpec { by: by.into() });
+        let split = by.map(|_| SplitSpec::Rows(RowsSpec::default()));
         let nodes = StageNodes::Rest;
         refusal(
             &graph,
