@@ -3,6 +3,7 @@
 //! A `Graph` is small (kilobytes), serialisable and the same on every rank; rank 0 makes it from
 //! the model file and broadcasts it. Shapes are static: a frame is one input through the model.
 
+mod cuttable;
 mod dtype;
 mod facts;
 mod need;
@@ -11,6 +12,7 @@ mod order;
 mod sub_model;
 mod value;
 
+pub use cuttable::{channelwise, cuttable};
 pub use dtype::Dtype;
 pub use facts::{activation_bytes, macs, macs_over, weight_bytes};
 pub use need::{computable, input_needs, piece_regions, weight_needs, NeedError};
