@@ -104,7 +104,7 @@ fn take_listed(
 }
 
 /// The nodes that a name means; none where folding removed it.
-fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanError> {
+pub(super) fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanError> {
     let found = graph.nodes_named(name);
     let form = autodice_form(name);
     if !found.is_empty()
@@ -134,7 +134,7 @@ fn resolve(graph: &Graph, path: &str, name: &str) -> Result<Vec<NodeId>, PlanErr
 }
 
 /// A name of the spec for a message of one line.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let printable = |c: char| if c.is_control() { '?' } else { c };
     let mut text: String = name.chars().take(LONGEST).map(printable).collect();
     if name.chars().nth(LONGEST).is_some() {

@@ -9,11 +9,11 @@ mod reduce;
 
 use std::collections::BTreeMap;
 
-use super::demand::Demand;
+use super::demand::{held_by, Demand};
 use super::grow::{groups, Group};
 use super::layout::{Layout, Making};
 use super::{Plan, PlanBuilder, Step};
-use crate::geometry::Region;
+use crate::geometry::{Interval, Region};
 use crate::graph::{input_needs, Graph};
 use crate::ids::{ActivationId, NodeId, PartId, PieceId, Rank, SumId, TransferId};
 use parts::{Parts, Place};
@@ -82,7 +82,9 @@ impl<'s, 'a> Turn<'s, 'a> {
         for (index, group) in groups.iter().enumerate() {
             self.group(group);
             let last = group.last();
-            let more = groups.get(index + 1).is_some_and(|next| next.last() == last);
+            let more = groups
+                .get(index + 1)
+                .is_some_and(|next| next.last() == last);
             if !more {
                 self.reduce(last);
             }
@@ -93,7 +95,10 @@ impl<'s, 'a> Turn<'s, 'a> {
     /// Rank 0 takes what anybody reads.
     fn inputs(&mut self) {
         for &input in &self.graph.inputs {
-            let read = self.demand.needs.range((input, Rank(0))..=(input, Rank(u32::MAX)));
+            let read = self
+                .demand
+                .needs
+                .range((input, Rank(0))..=(input, Rank(u32::MAX)));
             if read.count() > 0 {
                 let part = self.own(input, Rank(0));
                 self.step(Rank(0), Step::Input(part));
@@ -178,7 +183,11 @@ impl<'s, 'a> Turn<'s, 'a> {
             let consumers = |a: &ActivationId| self.graph.activation(*a).consumers.len();
             let only = reads.activations().all(|a| before.outputs.contains(&a));
             let private = before.outputs.iter().map(consumers).sum::<usize>() == 1
-                && !self.graph.outputs.iter().any(|a| before.outputs.contains(a));
+                && !self
+                    .graph
+                    .outputs
+                    .iter()
+                    .any(|a| before.outputs.contains(a));
             if !only || !private {
                 break;
             }
@@ -194,7 +203,7 @@ impl<'s, 'a> Turn<'s, 'a> {
             output
                 .0
                 .iter()
-                .map(|axis| crate::geometry::Interval::new(axis.end / 2, axis.end / 2 + 1))
+                .map(|axis| Interval::new(axis.end / 2, axis.end / 2 + 1))
                 .collect(),
         );
         let needs = input_needs(self.graph, id, &probe);
@@ -305,7 +314,7 @@ impl<'s, 'a> Turn<'s, 'a> {
         let first = self.layout.holdings(self.graph, id);
         let made = match self.graph.activation(id).producer {
             Some(node) if self.graph.node(node).outputs[0] != id => {
-                super::demand::held_by(&first, rank).cloned().collect()
+                held_by(&first, rank).cloned().collect()
             }
             _ => made.to_vec(),
         };

@@ -39,7 +39,9 @@ pub fn turns(spec: &Spec) -> Result<Turns, PlanError> {
         let shares = super::cuts::shares_or_equal(&frames.shares, asked.ranks.len(), &path)?;
         let unit = shares.iter().copied().fold(0, gcd).max(1);
         let shares: Vec<u64> = shares.iter().map(|share| share / unit).collect();
-        let total = shares.iter().fold(0u64, |sum, share| sum.saturating_add(*share));
+        let total = shares
+            .iter()
+            .fold(0u64, |sum, share| sum.saturating_add(*share));
         cycle = (cycle / gcd(cycle, total)).saturating_mul(total);
         if cycle > MAX_CYCLE {
             let message = format!(
@@ -62,9 +64,8 @@ pub fn turns(spec: &Spec) -> Result<Turns, PlanError> {
 fn order(shares: &[u64]) -> Vec<usize> {
     let total: u64 = shares.iter().sum();
     let mut taken = vec![0u64; shares.len()];
-    let behind = |taken: &[u64], turn: u64, i: usize| {
-        (shares[i] * turn) as i64 - (taken[i] * total) as i64
-    };
+    let behind =
+        |taken: &[u64], turn: u64, i: usize| (shares[i] * turn) as i64 - (taken[i] * total) as i64;
     (1..=total)
         .map(|turn| {
             let mut best = 0;

@@ -21,11 +21,6 @@ impl Group {
     pub fn last(&self) -> NodeId {
         self.nodes[self.nodes.len() - 1]
     }
-
-    /// Whether a node belongs to it.
-    pub fn has(&self, id: NodeId) -> bool {
-        self.nodes.binary_search(&id).is_ok()
-    }
 }
 
 /// Cuts every rank's nodes into groups, ordered by their last node, then by rank.

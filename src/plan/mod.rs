@@ -6,23 +6,33 @@
 
 mod assign;
 mod autodice;
+mod blocks;
 mod build;
+mod channels;
 mod check;
+mod compile;
+mod cuts;
+mod demand;
 mod dump;
+mod emit;
 mod error;
+mod frames;
 mod grow;
+mod layout;
+mod pairs;
 mod pieces;
-mod stages;
+mod space;
 mod tally;
 mod transfer;
+mod zone;
 
 pub use autodice::sender_receiver;
 pub use build::PlanBuilder;
 pub use check::{check, CheckError};
+pub use compile::{compile, compile_owners};
 pub use dump::{dump, step_name};
 pub use error::PlanError;
 pub use pieces::{piece_work, PieceWork};
-pub use stages::{compile, compile_owners};
 use tally::tally_of;
 pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,

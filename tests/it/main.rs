@@ -15,6 +15,7 @@ mod read;
 mod refusals;
 mod runner;
 mod split;
+mod splits;
 mod standard;
 mod support;
 mod tidy;

@@ -11,7 +11,10 @@ use crate::ids::{ActivationId, PartId, Rank, SumId};
 
 /// Parts by what they hold, so that turns share them.
 #[derive(Default)]
-pub struct Parts(BTreeMap<(Rank, ActivationId, Region, Option<(SumId, Vec<u32>)>), PartId>);
+pub struct Parts(BTreeMap<(Rank, ActivationId, Region, Summands), PartId>);
+
+/// Which members of a sum; none for all of them.
+type Summands = Option<(SumId, Vec<u32>)>;
 
 /// Where a rank has an activation.
 pub struct Place {

@@ -134,12 +134,18 @@ impl Turn<'_, '_> {
                     arriving.push(transfer);
                 }
             }
-            arriving.into_iter().for_each(|transfer| self.shared.builder.receive(transfer));
+            arriving
+                .into_iter()
+                .for_each(|transfer| self.shared.builder.receive(transfer));
         }
     }
 
     fn sum_id(&mut self, id: NodeId, sum: &Summing) -> SumId {
-        let boxes: Vec<Region> = sum.members.iter().map(|(_, region)| region.clone()).collect();
+        let boxes: Vec<Region> = sum
+            .members
+            .iter()
+            .map(|(_, region)| region.clone())
+            .collect();
         let builder = &mut self.shared.builder;
         let place = self.shared.sums.entry((id, boxes.clone()));
         *place.or_insert_with(|| builder.sum(id, boxes))
@@ -161,7 +167,9 @@ impl Turn<'_, '_> {
         let mut members: Vec<u32> = members.iter().map(member).collect();
         members.sort_unstable();
         let shared = &mut *self.shared;
-        shared.parts.some(&mut shared.builder, place, region, sum, &members)
+        shared
+            .parts
+            .some(&mut shared.builder, place, region, sum, &members)
     }
 }
 

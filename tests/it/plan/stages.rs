@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use autodice::graph::Graph;
 use autodice::ids::{ActivationId, NodeId, Rank};
 use autodice::plan::{compile, compile_owners, Plan, Step};
-use autodice::spec::{RowsSpec, RunSpec, Spec, SplitSpec, StageNodes, StageSpec};
+use autodice::spec::{RunSpec, Spec, StageNodes, StageSpec};
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::random_graph::{random_graph, random_owners, Random};
@@ -369,9 +369,8 @@ fn stages_without_nodes_or_in_the_wrong_place_are_refused() {
 #[test]
 fn ranks_and_splits_of_stages_are_refused() {
     let graph = residual();
-    let with_ranks = |ranks: Vec<usize>, by: Option<&str>| {
-        let split = by.map(|_| SplitSpec::Rows(RowsSpec::default()));
-        let nodes = StageNodes::Rest;
+    let with_ranks = |ranks: Vec<usize>| {
+        let (nodes, split) = (StageNodes::Rest, None);
         refusal(
             &graph,
             vec![StageSpec {
@@ -381,18 +380,10 @@ fn ranks_and_splits_of_stages_are_refused() {
             }],
         )
     };
-    let several = with_ranks(vec![0, 1, 2], None);
+    let several = with_ranks(vec![0, 1, 2]);
     assert_eq!(several, "stages[0].ranks: a stage of 3 ranks needs a split");
-    let rows = with_ranks(vec![0, 1], Some("rows"));
-    assert_eq!(
-        rows,
-        "stages[0].split.by: 'rows' is not supported by this version"
-    );
-    assert_eq!(
-        with_ranks(vec![], None),
-        "stages[0].ranks: no rank, 1 is needed"
-    );
-    let high = with_ranks(vec![usize::MAX], None);
+    assert_eq!(with_ranks(vec![]), "stages[0].ranks: no rank, 1 is needed");
+    let high = with_ranks(vec![usize::MAX]);
     assert!(
         high.starts_with("stages[0].ranks: rank 18446744073709551615 is too high"),
         "{high}"
