@@ -25,8 +25,11 @@
 //!   `runner/frame.rs` (one frame's steps).
 //! - What can be run: `plan/mod.rs`. What makes it right: `graph/need.rs` (which regions a node
 //!   needs), `geometry/window.rs` (the halo rule) and `plan/check.rs`.
-//! - A new split: one new file in `plan/`, next to `stages.rs`, that uses `PlanBuilder`; plans
-//!   written by hand in `tests/it/hand_plans.rs` show what the waist can carry.
+//! - A new split: one new file in `plan/`, next to `space.rs` (rows, grids) and `channels.rs`,
+//!   that says who makes which box of every node's output (`plan/layout.rs`). What must travel
+//!   follows from that (`plan/demand.rs`), and so do parts, pieces, messages and their order
+//!   (`plan/emit.rs`). Plans written by hand in `tests/it/hand_plans.rs` show what the waist can
+//!   carry beyond.
 //! - A new engine: implement [`engine::Engine`]; a new transport: [`comm::Link`].
 //!
 //! # Code map, by floors
