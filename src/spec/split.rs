@@ -154,3 +154,14 @@ impl SplitSpec {
         }
     }
 }
+
+impl ReduceSpec {
+    /// What `reduce:` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceSpec::Root => "root",
+            ReduceSpec::Ring => "ring",
+            ReduceSpec::Scatter => "scatter",
+        }
+    }
+}
