@@ -2,6 +2,7 @@
 
 use super::at::{At, Fault};
 use super::names::Taken;
+use super::nearest::nearest;
 use super::yaml::Tree;
 use super::{PairSpec, Pairing, ReduceSpec};
 
@@ -9,14 +10,19 @@ const PAIRS: &str = "a list of pairs, e.g. [[conv1, conv2]]";
 
 /// `none`, `auto` or a list of pairs in which no node stands twice.
 pub(super) fn read_pairing(at: &At) -> Result<Pairing, Fault> {
-    if let Tree::Text(_) = at.tree {
-        return match at.word(&["none", "auto"]) {
-            Ok("none") => Ok(Pairing::None),
-            Ok(_) => Ok(Pairing::Auto),
-            Err(fault) => Err(at.fault(format!("{}; or {PAIRS}", fault.message))),
+    let wanted = format!("none, auto or {PAIRS}");
+    if let Tree::Text(text) = at.tree {
+        let near = nearest(text, &["none", "auto"]);
+        return match text.as_str() {
+            "none" => Ok(Pairing::None),
+            "auto" => Ok(Pairing::Auto),
+            _ => Err(match near {
+                Some(word) => at.found(&format!("{wanted}; did you mean {word}?")),
+                None => at.found(&wanted),
+            }),
         };
     }
-    let items = at.list(&format!("none, auto or {PAIRS}"))?;
+    let items = at.list(&wanted)?;
     let mut taken = Taken::default();
     let pairs = items.iter().map(|item| one_pair(item, &mut taken));
     Ok(Pairing::List(pairs.collect::<Result<_, _>>()?))

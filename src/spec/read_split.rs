@@ -24,7 +24,7 @@ pub(super) struct StageRanks<'a> {
 /// How a stage's ranks share it.
 pub(super) fn read_split(at: &At, ranks: &StageRanks) -> Result<SplitSpec, Fault> {
     let wanted = format!("one of {}", SPLITS.join(", "));
-    let entries = at.entries(&format!("a mapping with the key by: {wanted}"))?;
+    let entries = at.entries("a mapping, e.g. {by: rows}")?;
     let by = match entries.iter().find(|(key, _)| *key == "by") {
         Some((_, by)) => by.word(&SPLITS)?,
         // Perhaps misspelt, so the other keys come first.
@@ -116,11 +116,11 @@ fn read_rows(at: &At, keys: &Fields, ranks: &StageRanks) -> Result<RowsSpec, Fau
 
 fn cuts(at: &At, ranks: &StageRanks) -> Result<Vec<(String, Vec<usize>)>, Fault> {
     let mut cuts = vec![];
-    for (node, at) in at.entries(CUTS)? {
+    for (node, ends) in at.entries(CUTS)? {
         if node.trim().is_empty() {
             return Err(at.fault(format!("found an empty name, expected {CUTS}")));
         }
-        cuts.push((node.into(), end_rows(&at, ranks.list.len())?));
+        cuts.push((node.into(), end_rows(&ends, ranks.list.len())?));
     }
     Ok(cuts)
 }
@@ -133,7 +133,7 @@ fn end_rows(at: &At, ranks: usize) -> Result<Vec<usize>, Fault> {
     let (found, wanted) = (rows.len(), ranks - 1);
     if found != wanted {
         return Err(at.fault(format!(
-            "found a list of {found}, expected one of {wanted}: the end row of each rank but the \
+            "a list of length {found}, expected length {wanted}: the end row of each rank but the \
              last"
         )));
     }
@@ -202,7 +202,7 @@ fn side_shares(keys: &Fields, key: &str, side: usize) -> Result<Vec<u64>, Fault>
     let found = shares.len();
     if found != side {
         return Err(at.fault(format!(
-            "found a list of {found}, expected one of {side}: a share for each of the grid's {key}"
+            "a list of length {found}, expected length {side}: a share for each of the grid's {key}"
         )));
     }
     Ok(shares)

@@ -46,7 +46,7 @@ fn not_all_zero(at: &At, shares: Vec<u64>) -> Result<Vec<u64>, Fault> {
         return Err(at.fault(format!("no share, expected {SHARES}")));
     }
     if shares.iter().all(|share| *share == 0) {
-        return Err(at.fault("every share is 0, expected one above 0 at least"));
+        return Err(at.fault("every share is 0, expected at least one above 0"));
     }
     Ok(shares)
 }

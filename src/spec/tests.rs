@@ -9,6 +9,7 @@ use super::StageNodes;
 use random::Random;
 
 mod random;
+mod random_split;
 mod split;
 
 #[test]
