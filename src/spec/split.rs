@@ -65,8 +65,8 @@ pub struct ExchangeSpec {
 pub enum Exchange {
     /// `each`, the default: behind every node.
     Each,
-    /// A list of nodes, one or more, each once: only behind these; between them every rank computes again what it needs
-    /// of its neighbours' rows.
+    /// A list of nodes, one or more, each once: only behind these; between them every rank
+    /// computes again what it needs of its neighbours' rows.
     Behind(Vec<String>),
 }
 
