@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use super::nearest::nearest;
 use super::yaml::Tree;
 
 /// What is wrong, and where in the document.
@@ -115,6 +116,34 @@ impl<'a> At<'a> {
         })
     }
 
+    /// `true` or `false`.
+    pub fn flag(&self) -> Result<bool, Fault> {
+        match self.tree {
+            Tree::Bool(value) => Ok(*value),
+            _ => Err(self.found("true or false")),
+        }
+    }
+
+    /// Two whole numbers of `1..=high` as one word, `2x3`.
+    pub fn sides(&self, high: usize, wanted: &str) -> Result<(usize, usize), Fault> {
+        let Tree::Text(text) = self.tree else {
+            return Err(self.found(wanted));
+        };
+        let side = |text: &str| whole(text).filter(|side| (1..=high).contains(side));
+        let sides = text.split_once('x');
+        let sides = sides.and_then(|(first, second)| Some((side(first)?, side(second)?)));
+        sides.ok_or_else(|| self.found(wanted))
+    }
+
+    /// Refuses a list in which a number stands twice.
+    pub fn no_repeat(&self, what: &str, list: &[usize]) -> Result<(), Fault> {
+        let mut seen = HashSet::new();
+        match list.iter().find(|item| !seen.insert(**item)) {
+            Some(item) => Err(self.fault(format!("{what} {item} stands twice"))),
+            None => Ok(()),
+        }
+    }
+
     /// The items of a list, each with its path.
     pub fn list(&self, wanted: &str) -> Result<Vec<At<'a>>, Fault> {
         let Tree::List(items) = self.tree else {
@@ -193,11 +222,22 @@ impl<'a> Fields<'a> {
 
     /// The value of a key that must stand there.
     pub fn need(&self, key: &str, wanted: &str) -> Result<At<'a>, Fault> {
-        self.get(key).ok_or_else(|| Fault {
+        self.get(key).ok_or_else(|| self.missing(key, wanted))
+    }
+
+    /// A key must stand there, and does not.
+    pub fn missing(&self, key: &str, wanted: &str) -> Fault {
+        Fault {
             path: join(&self.path, key),
             message: format!("missing, expected {wanted}"),
-        })
+        }
     }
+}
+
+/// Decimal digits only, so that `+3` and ` 3` are no numbers.
+pub(super) fn whole(text: &str) -> Option<usize> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -206,36 +246,4 @@ fn join(path: &str, key: &str) -> String {
     } else {
         format!("{path}.{key}")
     }
-}
-
-/// The word that differs from `text` in at most a third of its letters, if there is one.
-fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
-    let text = text.to_lowercase();
-    let scored = words
-        .iter()
-        .map(|word| (distance(&text, word), *word))
-        .filter(|(score, word)| *score <= word.len().div_ceil(3));
-    scored.min_by_key(|(score, _)| *score).map(|(_, word)| word)
-}
-
-/// Letters to insert, delete or replace, or neighbours to swap, to make one of the other; texts
-/// far longer than any key count as far.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(32).collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let replace = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let mut best = replace.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                    best = best.min(table[i - 2][j - 2] + 1);
-                }
-                best
-            };
-        }
-    }
-    table[a.len()][b.len()]
 }

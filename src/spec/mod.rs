@@ -7,9 +7,16 @@ pub mod yaml;
 
 mod at;
 mod mapping;
+mod names;
+mod nearest;
 mod read;
+mod read_pair;
+mod read_split;
+mod read_stages;
+mod shares;
 mod split;
 mod write;
+mod write_split;
 
 pub use split::{
     ChannelsSpec, Exchange, ExchangeSpec, FramesSplitSpec, GridSpec, PairSpec, Pairing, ReduceSpec,

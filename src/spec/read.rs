@@ -1,31 +1,25 @@
 //! The document's tree as a `Spec`, key by key.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::platform::{is_host_name, rankfile::parse_cores};
 
-use super::at::{At, Fault};
+use super::at::{whole, At, Fault};
+use super::read_stages::{read_stages, STAGES};
 use super::yaml::Tree;
-use super::{
-    ChannelsSpec, FramesSpec, FramesSplitSpec, ImageSpec, InputSpec, Layout, RankSpec, RowsSpec,
-    RunSpec, Spec, SplitSpec, StageNodes, StageSpec, ENGINES, SPLITS, WIRES,
-};
+use super::{FramesSpec, ImageSpec, InputSpec, Layout, RankSpec, RunSpec, Spec, ENGINES, WIRES};
 
-/// Most ranks, and highest core number + 1: far beyond any edge cluster, small enough to count.
-const MAX_RANKS: usize = 4096;
+/// Highest core number + 1: far beyond any edge cluster, small enough to count.
 const MAX_CORES: usize = 4096;
 const MAX_THREADS: usize = 1024;
 /// Tags end at 32767, and each frame in flight has its own.
 const MAX_IN_FLIGHT: u64 = 32767;
-const MAX_LENGTH: usize = 1 << 31;
+pub(super) const MAX_LENGTH: usize = 1 << 31;
 const MAX_IMAGE: usize = 65535;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const CORES: &str = "core numbers, e.g. 0-3 or [0, 1, 4]";
-const RANKS: &str = "a list of ranks, e.g. [0, 1]";
-const NODES: &str = "a list of node names";
-const STAGES: &str = "a list of stages, e.g. [{until: pool2, ranks: [0]}, {ranks: [1]}]";
 const FRAMES: &str = "a path, or {synthetic: {count: 100, seed: 1}}";
 const MODEL: &str = "the path of an ONNX file";
 
@@ -50,7 +44,7 @@ pub(super) fn read_spec(tree: &Tree) -> Result<Spec, Fault> {
             .map(|at| at.path_text("the path of a file with one class name a line"))
             .transpose()?,
         ranks: ranks.as_ref().map_or(Ok(vec![]), rank_list)?,
-        stages: stage_list(&stages)?,
+        stages: read_stages(&stages)?,
         run: keys
             .get("run")
             .map_or(Ok(RunSpec::default()), |at| run(&at))?,
@@ -113,24 +107,16 @@ fn image(at: &At) -> Result<ImageSpec, Fault> {
     if let (Some(at), true) = (keys.get("std"), std.contains(&0.0)) {
         return Err(at.fault("a standard deviation of 0 divides by zero"));
     }
-    let size = keys.get("size").map(|at| image_size(&at)).transpose()?;
+    let size = keys
+        .get("size")
+        .map(|at| at.sides(MAX_IMAGE, "width and height, e.g. 224x224"))
+        .transpose()?;
     Ok(ImageSpec {
         size,
         layout,
         mean,
         std,
     })
-}
-
-fn image_size(at: &At) -> Result<(usize, usize), Fault> {
-    let wanted = "width and height, e.g. 224x224";
-    let Tree::Text(text) = at.tree else {
-        return Err(at.found(wanted));
-    };
-    let length = |text: &str| whole(text).filter(|length| (1..=MAX_IMAGE).contains(length));
-    let sides = text.split_once('x');
-    let size = sides.and_then(|(width, height)| Some((length(width)?, length(height)?)));
-    size.ok_or_else(|| at.found(wanted))
 }
 
 /// One number, or one for each channel.
@@ -202,87 +188,8 @@ fn cores(at: &At) -> Result<Vec<usize>, Fault> {
     if list.is_empty() {
         return Err(at.fault(format!("no core, expected {CORES}")));
     }
-    no_repeat(at, "core", &list)?;
+    at.no_repeat("core", &list)?;
     Ok(list)
-}
-
-fn stage_list(at: &At) -> Result<Vec<StageSpec>, Fault> {
-    let items = at.list(STAGES)?;
-    if items.is_empty() {
-        return Err(at.fault(format!("no stage, expected {STAGES}")));
-    }
-    let mut stages = Vec::with_capacity(items.len());
-    let mut taken: HashMap<&str, String> = HashMap::new();
-    for (i, item) in items.iter().enumerate() {
-        let keys = item.fields(&["until", "nodes", "ranks", "split"])?;
-        let (until, nodes) = (keys.get("until"), keys.get("nodes"));
-        let named: Vec<At> = match (&until, &nodes) {
-            (Some(_), Some(_)) => {
-                return Err(item.fault("both until and nodes; a stage has one of them"));
-            }
-            (None, None) if i + 1 < items.len() => {
-                return Err(item.fault(
-                    "neither until nor nodes; only the last stage may take all that is left",
-                ));
-            }
-            (Some(until), None) => vec![until.clone()],
-            (None, Some(nodes)) => nodes.list(NODES)?,
-            (None, None) => vec![],
-        };
-        let mut names = Vec::with_capacity(named.len());
-        for at in &named {
-            let name = at.text("the name of a node")?;
-            if let Some(first) = taken.insert(name, at.path.clone()) {
-                return Err(at.fault(format!("node `{name}` is already taken by {first}")));
-            }
-            names.push(name.to_string());
-        }
-        let nodes = match (until, nodes) {
-            (Some(_), _) => StageNodes::Until(names.remove(0)),
-            (None, Some(at)) if names.is_empty() => {
-                return Err(at.fault(format!("no node, expected {NODES}")));
-            }
-            (None, Some(_)) => StageNodes::List(names),
-            (None, None) => StageNodes::Rest,
-        };
-        let ranks = stage_ranks(&keys.need("ranks", RANKS)?)?;
-        let split = keys.get("split").map(|at| split(&at)).transpose()?;
-        if ranks.len() > 1 && split.is_none() {
-            let count = ranks.len();
-            keys.need(
-                "split",
-                &format!("how {count} ranks share it, e.g. {{by: rows}}"),
-            )?;
-        }
-        stages.push(StageSpec {
-            nodes,
-            ranks,
-            split,
-        });
-    }
-    Ok(stages)
-}
-
-fn stage_ranks(at: &At) -> Result<Vec<usize>, Fault> {
-    let items = at.list(RANKS)?;
-    let rank = |item: &At| item.size(0, MAX_RANKS - 1);
-    let ranks: Vec<usize> = items.iter().map(rank).collect::<Result<_, _>>()?;
-    if ranks.is_empty() {
-        return Err(at.fault(format!("no rank, expected {RANKS}")));
-    }
-    no_repeat(at, "rank", &ranks)?;
-    Ok(ranks)
-}
-
-fn split(at: &At) -> Result<SplitSpec, Fault> {
-    let keys = at.fields(&["by"])?;
-    let wanted = format!("one of {}", SPLITS.join(", "));
-    Ok(match keys.need("by", &wanted)?.word(&SPLITS)? {
-        "rows" => SplitSpec::Rows(RowsSpec::default()),
-        "channels" => SplitSpec::Channels(ChannelsSpec::default()),
-        "frames" => SplitSpec::Frames(FramesSplitSpec::default()),
-        _ => return Err(at.fault("a grid needs its size")),
-    })
 }
 
 fn run(at: &At) -> Result<RunSpec, Fault> {
@@ -321,20 +228,6 @@ fn duration(at: &At) -> Result<Duration, Fault> {
     };
     let good = |value: &Duration| !value.is_zero() && *value <= DAY;
     value.filter(good).ok_or_else(|| at.found(wanted))
-}
-
-/// Decimal digits only, so that `+3` and ` 3` are no numbers.
-fn whole(text: &str) -> Option<usize> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
-}
-
-fn no_repeat(at: &At, what: &str, list: &[usize]) -> Result<(), Fault> {
-    let mut seen = BTreeSet::new();
-    match list.iter().find(|item| !seen.insert(**item)) {
-        Some(item) => Err(at.fault(format!("{what} {item} stands twice"))),
-        None => Ok(()),
-    }
 }
 
 /// Every rank has a stage, and an entry of `ranks:` where there are any.

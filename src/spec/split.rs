@@ -1,6 +1,9 @@
 //! How the ranks of one stage share it: `split:` as values.
 
 /// `split:`; how a stage's ranks share it, by its key `by`.
+///
+/// Shares are numbers in proportion, from 0 to 2³², not all 0; a document may have up to 6 digits
+/// after the point, which become whole numbers: `[0.25, 1.5]` is `[25, 150]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitSpec {
     /// `by: rows`.
@@ -20,9 +23,11 @@ pub struct RowsSpec {
     /// `shares:` one for each rank, in proportion; empty: equal ones.
     pub shares: Vec<u64>,
     /// `cuts:` end rows of every rank but the last, for the output of a node, by its name; in the
-    /// document's order. Activations without an entry are cut by the shares.
+    /// document's order, each node once. They never fall; rows that do not grow leave a rank with
+    /// nothing. Activations without an entry are cut by the shares.
     pub cuts: Vec<(String, Vec<usize>)>,
-    /// `zone:` rows of one rank between its neighbours, which then never talk to each other.
+    /// `zone:` rows of one rank between its neighbours, which then never talk to each other; not
+    /// together with `cuts`.
     pub zone: Option<ZoneSpec>,
     /// `exchange:`, `overlap:` and `gather:`.
     pub exchange: ExchangeSpec,
@@ -60,8 +65,8 @@ pub struct ExchangeSpec {
 pub enum Exchange {
     /// `each`, the default: behind every node.
     Each,
-    /// A list of nodes: only behind these; between them every rank computes again what it needs
-    /// of its neighbours' rows.
+    /// A list of nodes, one or more, each once: only behind these; between them every rank
+    /// computes again what it needs of its neighbours' rows.
     Behind(Vec<String>),
 }
 
@@ -79,7 +84,7 @@ pub struct ZoneSpec {
 pub enum ZoneRows {
     /// `min`: as few as keep its neighbours apart.
     Min,
-    /// So many, of every activation.
+    /// So many, of every activation; at least 1.
     Count(usize),
 }
 
@@ -100,7 +105,7 @@ pub enum Pairing {
     None,
     /// `auto`: by a fixed rule, see the README.
     Auto,
-    /// A list of pairs.
+    /// A list of pairs; no node stands in it twice.
     List(Vec<PairSpec>),
 }
 
@@ -108,7 +113,7 @@ pub enum Pairing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairSpec {
     /// `nodes:` the node that is split by output channels and the one behind it that is split by
-    /// input channels; or the latter alone.
+    /// input channels; or the latter alone, `{nodes: [b]}`.
     pub nodes: Vec<String>,
     /// `reduce:` how the partial sums become one. Default: scatter.
     pub reduce: ReduceSpec,
@@ -129,7 +134,8 @@ pub enum ReduceSpec {
 /// `by: frames`: the ranks take whole frames in turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FramesSplitSpec {
-    /// `shares:` one for each rank, in proportion; empty: equal ones.
+    /// `shares:` frames of each rank in a cycle, in proportion; whole numbers up to 64; empty:
+    /// equal ones.
     pub shares: Vec<u64>,
 }
 
@@ -151,6 +157,17 @@ impl SplitSpec {
             SplitSpec::Grid(_) => "grid",
             SplitSpec::Channels(_) => "channels",
             SplitSpec::Frames(_) => "frames",
+        }
+    }
+}
+
+impl ReduceSpec {
+    /// What `reduce:` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceSpec::Root => "root",
+            ReduceSpec::Ring => "ring",
+            ReduceSpec::Scatter => "scatter",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::write_split::split_map;
 use super::{FramesSpec, ImageSpec, Layout, RankSpec, RunSpec, Spec, StageNodes, StageSpec};
 
 /// The YAML text of a spec, in the form that the README shows; defaults are left out.
@@ -12,7 +13,7 @@ pub fn to_yaml(spec: &Spec) -> String {
     let mut text = String::new();
     line(&mut text, 0, &format!("model: {}", path(&spec.model)));
     if !spec.shapes.is_empty() {
-        let length = |(name, n): &(String, usize)| format!("{}: {n}", scalar(name));
+        let length = |(name, n): &(String, usize)| entry(name, &n.to_string());
         line(
             &mut text,
             0,
@@ -59,16 +60,31 @@ fn line(text: &mut String, indent: usize, content: &str) {
     writeln!(text, "{:spaces$}{content}", "").expect("text takes any line");
 }
 
-fn map(entries: impl Iterator<Item = String>) -> String {
+pub(super) fn map(entries: impl Iterator<Item = String>) -> String {
     format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+/// An entry of a mapping in braces whose key is a name. The parser looks for the `:` in no more
+/// than 1024 characters, where the key is not marked as one.
+pub(super) fn entry(name: &str, value: &str) -> String {
+    let key = scalar(name);
+    if key.len() > 1000 {
+        format!("? {key} : {value}")
+    } else {
+        format!("{key}: {value}")
+    }
+}
+
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-fn numbers(items: &[usize]) -> String {
-    list(items.iter().map(usize::to_string))
+pub(super) fn numbers<N: ToString>(items: &[N]) -> String {
+    list(items.iter().map(N::to_string))
+}
+
+pub(super) fn names(items: &[String]) -> String {
+    list(items.iter().map(|name| scalar(name)))
 }
 
 fn path(path: &std::path::Path) -> String {
@@ -129,15 +145,12 @@ fn rank(rank: &RankSpec) -> String {
 fn stage(stage: &StageSpec) -> String {
     let nodes = match &stage.nodes {
         StageNodes::Until(name) => Some(format!("until: {}", scalar(name))),
-        StageNodes::List(names) => Some(format!(
-            "nodes: {}",
-            list(names.iter().map(|name| scalar(name)))
-        )),
+        StageNodes::List(list) => Some(format!("nodes: {}", names(list))),
         StageNodes::Rest => None,
     };
     let ranks = Some(format!("ranks: {}", numbers(&stage.ranks)));
     let split = stage.split.as_ref();
-    let split = split.map(|split| format!("split: {{by: {}}}", split.by()));
+    let split = split.map(|spec| format!("split: {}", split_map(spec)));
     map([nodes, ranks, split].into_iter().flatten())
 }
 
@@ -158,7 +171,7 @@ fn run(run: &RunSpec) -> String {
 }
 
 /// Text as YAML: plain where nothing else can be read into it, else in double quotes.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let inner = |c: char| c.is_ascii_alphanumeric() || "_/.-".contains(c);
     // A letter first: no number, no indicator; `..` starts most paths.

@@ -22,7 +22,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 const MAX_EXPANDED: usize = 8 << 20;
 const VALUE_BYTES: usize = 8;
 
-/// The deepest nesting of `[` and `{`; a spec needs five. The scanner below the parser takes time
+/// The deepest nesting of `[` and `{`; a spec needs seven. The scanner below the parser takes time
 /// that grows with the square of the depth, so this is looked at first.
 const MAX_DEPTH: usize = 64;
 
@@ -236,7 +236,8 @@ impl Tree {
             Tree::Null => "nothing".into(),
             Tree::Bool(value) => value.to_string(),
             Tree::Int(value) => value.to_string(),
-            Tree::Float(value) => value.to_string(),
+            // A whole one with its point: 1.0 is no whole number.
+            Tree::Float(value) => format!("{value:?}"),
             Tree::Text(text) if text.is_empty() => "empty text".into(),
             Tree::Text(text) if text.chars().count() > 60 => {
                 format!("`{}…`", text.chars().take(60).collect::<String>())
