@@ -211,11 +211,11 @@ impl<'a> Drive<'a> {
             let line = format!("message {header:?} came where the plan has {planned:?}");
             return Err(Failure::running(line));
         }
-        self.board
-            .arrive(self.program, sequence, transfer, Arc::from(tensor));
-        // From here on the compute thread may take it.
+        // Complete: the compute thread may take it as soon as the board has it.
         self.trace
             .add(Kind::Receive(transfer), sequence, posted, Instant::now());
+        self.board
+            .arrive(self.program, sequence, transfer, Arc::from(tensor));
         Ok(())
     }
 
