@@ -21,7 +21,7 @@ use autodice::ids::{ActivationId, PieceId, Rank};
 use autodice::model::cut::cut;
 use autodice::model::Weights;
 use autodice::plan::Plan;
-use autodice::runner::{run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval};
+use autodice::runner::{run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval, Kind};
 use autodice::runner::{Program, Pulse, Trace};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -98,6 +98,10 @@ impl Link for Shared {
 
     fn poll(&mut self) -> Result<Option<Event>, LinkError> {
         self.0.borrow_mut().poll()
+    }
+
+    fn is_moving(&self) -> bool {
+        self.0.borrow().is_moving()
     }
 
     fn abort(&mut self, code: i32) {
@@ -201,6 +205,17 @@ impl Ran {
         let times = &self.times[skipped..];
         let all: Duration = times.iter().map(|times| times.compute).sum();
         all.as_secs_f64() * 1e3 / times.len() as f64
+    }
+
+    /// Mean pause between one Run and the next in milliseconds, by frame, without the first
+    /// `skipped` frames; where it was traced.
+    pub fn gap_ms(&self, skipped: usize) -> f64 {
+        let is_run = |interval: &&Interval| matches!(interval.kind, Kind::Run(_));
+        let mut runs: Vec<_> = self.trace.iter().filter(is_run).collect();
+        runs.sort_by_key(|run| run.start);
+        runs.retain(|run| run.sequence >= skipped as u64);
+        let gaps = runs.windows(2).map(|two| two[1].start - two[0].end);
+        gaps.sum::<Duration>().as_secs_f64() * 1e3 / (self.times.len() - skipped) as f64
     }
 }
 

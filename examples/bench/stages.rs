@@ -12,6 +12,7 @@ use autodice::graph::Graph;
 use autodice::ids::Rank;
 use autodice::model::read::{read, Source};
 use autodice::plan::Plan;
+use serde::{Deserialize, Serialize};
 
 use crate::lab::{is_over, Case, Quota, Rule, Sample};
 use crate::launch::{print_sample, workers, Transport};
@@ -170,7 +171,8 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
     let graph = &source.graph;
     let split = models::plan(graph, text)?;
     let program = models::program(graph, &split, rank);
-    let pieces = load(graph, &split, rank, &source)?;
+    let mut pieces = load(graph, &split, rank, &source)?;
+    let inputs = piece_inputs(graph, &split, rank);
     let alone = match kind {
         "two-stages" => Some(Alone::new(&source, model)?),
         _ => None,
@@ -178,7 +180,7 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
     let (start, mut samples) = (Instant::now(), Vec::new());
     loop {
         let (both, probes) = probed(&mut link, |link| {
-            let mut alone_ms = 0.0;
+            let (mut alone_ms, mut at_once_ms, mut stage_ms) = (0.0, 0.0, 0.0);
             for turn in [Rank(0), Rank(1)] {
                 ranks::meet(link)?;
                 match &alone {
@@ -186,16 +188,29 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
                     _ => {}
                 }
             }
+            if let Some(alone) = &alone {
+                ranks::meet(link)?;
+                at_once_ms = alone.period_ms()?;
+                ranks::meet(link)?;
+                stage_ms = bare_ms(&mut pieces, &inputs)?;
+            }
             ranks::meet(link)?;
-            let ran = run(link, &program, &pieces, FRAMES, false)?;
+            let ran = run(link, &program, &pieces, FRAMES, true)?;
             let period = if rank == Rank(0) {
                 ran.period_ms(SKIPPED)
             } else {
                 0.0
             };
-            Ok((alone_ms, period, ran.compute_ms(SKIPPED)))
+            Ok(Own {
+                alone_ms,
+                at_once_ms,
+                stage_ms,
+                period_ms: period,
+                compute_ms: ran.compute_ms(SKIPPED),
+                gap_ms: ran.gap_ms(SKIPPED),
+            })
         })?;
-        if let [zero, one] = both[..] {
+        if let [zero, one] = &both[..] {
             let sample = sample(kind, probes, zero, one);
             print_sample(&sample)?;
             samples.push(sample);
@@ -210,22 +225,67 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
     Ok(())
 }
 
-fn sample(
-    kind: &str,
-    probes: Vec<(f64, f64)>,
-    zero: (f64, f64, f64),
-    one: (f64, f64, f64),
-) -> Sample {
-    let (period_ms, computes) = (zero.1, [("compute0_ms", zero.2), ("compute1_ms", one.2)]);
-    let mut values = vec![("period_ms", period_ms), computes[0], computes[1]];
+/// What one rank measured for one sample, in milliseconds per frame.
+#[derive(Serialize, Deserialize)]
+struct Own {
+    /// The whole model, while the other rank waits.
+    alone_ms: f64,
+    /// The whole model, while the other rank does the same: no message, only the machine shared.
+    at_once_ms: f64,
+    /// Its own stage in a bare loop, while the other rank does the same.
+    stage_ms: f64,
+    /// Both stages through the loop; on rank 0 alone.
+    period_ms: f64,
+    /// Its Runs in that.
+    compute_ms: f64,
+    /// Between two of its Runs.
+    gap_ms: f64,
+}
+
+fn sample(kind: &str, probes: Vec<(f64, f64)>, zero: &Own, one: &Own) -> Sample {
+    let mut values = vec![
+        ("period_ms", zero.period_ms),
+        ("compute0_ms", zero.compute_ms),
+        ("compute1_ms", one.compute_ms),
+        ("gap0_ms", zero.gap_ms),
+        ("gap1_ms", one.gap_ms),
+    ];
     if kind == "two-stages" {
-        let single_fps = (1e3 / zero.0 + 1e3 / one.0) / 2.0;
-        values.extend([("alone0_ms", zero.0), ("alone1_ms", one.0)]);
-        values.push(("gain", 1e3 / period_ms / single_fps));
+        let fps = |zero: f64, one: f64| (1e3 / zero + 1e3 / one) / 2.0;
+        let single_fps = fps(zero.alone_ms, one.alone_ms);
+        values.extend([
+            ("alone0_ms", zero.alone_ms),
+            ("alone1_ms", one.alone_ms),
+            ("at_once0_ms", zero.at_once_ms),
+            ("at_once1_ms", one.at_once_ms),
+            ("stage0_ms", zero.stage_ms),
+            ("stage1_ms", one.stage_ms),
+            (
+                "machine_gain",
+                2.0 * fps(zero.at_once_ms, one.at_once_ms) / single_fps,
+            ),
+            (
+                "stages_gain",
+                1e3 / f64::max(zero.stage_ms, one.stage_ms) / single_fps,
+            ),
+            ("gain", 1e3 / zero.period_ms / single_fps),
+        ]);
         return Sample::new(kind, Rule::DriftAndCores, probes, &values);
     }
-    values.push(("share", f64::max(zero.2, one.2) / period_ms));
+    let busiest = f64::max(zero.compute_ms, one.compute_ms);
+    values.push(("share", busiest / zero.period_ms));
     Sample::new(kind, Rule::Drift, probes, &values)
+}
+
+/// The mean of a few runs of all pieces, one behind the other.
+fn bare_ms(pieces: &mut [Keep], inputs: &[Vec<Arc<Tensor>>]) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..FRAMES / 2 {
+        for (piece, inputs) in pieces.iter_mut().zip(inputs) {
+            piece.run(inputs)?;
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e3 / (FRAMES / 2) as f64)
 }
 
 /// The whole model on this rank alone.

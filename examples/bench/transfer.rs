@@ -43,9 +43,10 @@ pub fn transfer(quota: Quota) -> Result<Record> {
     }
     let how = "Two MPI processes on a core each. The runner takes an activation from rank 0 to \
         rank 1 and back, one frame in flight, with stand-ins for the pieces that fill a tensor \
-        and do nothing else. One way = (end of Run to start of the next Run on rank 0, without \
-        the Run on rank 1) / 2, so that each interval is read on one clock; both compute threads \
-        idle meanwhile. In turn with MPI_Send and MPI_Recv of the same bytes. 1 MB = 2^20 bytes.";
+        and do nothing else. One way, from the end of a Run on the sender to the inputs being \
+        ready on the receiver = (end of the first Run on rank 0 to the message back being complete \
+        there, without the time from complete message to end of Run on rank 1) / 2, so that each \
+        interval is read on one clock; both compute threads idle meanwhile. In turn with MPI_Send and MPI_Recv of the same bytes. 1 MB = 2^20 bytes.";
     Ok(Record {
         part: "transfer",
         how: how.into(),
@@ -112,27 +113,26 @@ pub fn worker(transport: &str, quota: Quota) -> Result<()> {
     Ok(())
 }
 
-/// For each frame in order: on rank 0 from the end of its first Run to the start of its second,
-/// on rank 1 how long its Run took, in microseconds.
+/// For each frame in order, in microseconds: on rank 0 from the end of its first Run to the inputs
+/// of its second being ready, on rank 1 from its Run's inputs being ready to that Run's end.
 pub fn legs(trace: &[Interval], rank: Rank, skipped: usize) -> Vec<f64> {
-    let mut runs: Vec<&Interval> = trace
-        .iter()
-        .filter(|interval| matches!(interval.kind, Kind::Run(_)))
-        .collect();
-    runs.sort_by_key(|run| (run.sequence, run.start));
-    let per_frame = if rank == Rank(0) { 2 } else { 1 };
-    let leg = |frame: &[&Interval]| match frame {
-        [first, second] => {
-            assert_eq!(
-                (first.kind, second.kind),
-                (Kind::Run(PieceId(0)), Kind::Run(PieceId(1)))
-            );
-            (second.start - first.end).as_secs_f64() * 1e6
-        }
-        [turn, ..] => (turn.end - turn.start).as_secs_f64() * 1e6,
-        [] => f64::NAN,
+    let is_run = |interval: &&Interval| matches!(interval.kind, Kind::Run(PieceId(0)));
+    let is_receive = |interval: &&Interval| matches!(interval.kind, Kind::Receive(_));
+    let by_frame = |interval: &&Interval| interval.sequence;
+    let mut runs: Vec<_> = trace.iter().filter(is_run).collect();
+    let mut receives: Vec<_> = trace.iter().filter(is_receive).collect();
+    runs.sort_by_key(by_frame);
+    receives.sort_by_key(by_frame);
+    assert_eq!(runs.len(), receives.len(), "one message in for each frame");
+    let leg = |(run, receive): (&&Interval, &&Interval)| {
+        assert_eq!(run.sequence, receive.sequence);
+        let way = match rank {
+            Rank(0) => receive.end - run.end,
+            _ => run.end - receive.end,
+        };
+        way.as_secs_f64() * 1e6
     };
-    runs.chunks(per_frame).skip(skipped).map(leg).collect()
+    runs.iter().zip(&receives).skip(skipped).map(leg).collect()
 }
 
 /// The median over frames of half of what the activation was on its way.

@@ -61,9 +61,9 @@ pub fn waiting(quota: Quota) -> Result<Record> {
     let how = "Two MPI processes on a core each, the real loop with stand-ins for the pieces. \
         Long waits: one rank's Run sleeps, the other rank's CPU time (utime + stime of the whole \
         process) by the wall clock. Short waits: both ranks' Runs keep their cores busy for the \
-        time given, 8 bytes travel; end of Run to start of the other rank's Run, as in \
+        time given, 8 bytes travel; end of Run to inputs ready on the other rank, as in \
         `transfer`, less half of a ping-pong by MPI_Send and MPI_Recv, which spin. That includes \
-        the way between the compute thread and the main thread on either side.";
+        the way from the compute thread to the main thread.";
     Ok(Record {
         part: "waiting",
         how: how.into(),

@@ -144,10 +144,8 @@ pub trait Link {
     /// `LinkError`; the job cannot go on.
     fn poll(&mut self) -> Result<Option<Event>, LinkError>;
     /// Whether bytes of a long message are probably on their way at this moment: a wait should then
-    /// be short, because only `poll` moves them on.
-    fn is_moving(&self) -> bool {
-        false
-    }
+    /// be short, because only `poll` moves them on. Links around links must pass it on.
+    fn is_moving(&self) -> bool;
     /// Ends the whole job with this exit code. Over MPI this does not return; over threads every
     /// other rank's next `poll` fails with `Aborted`.
     fn abort(&mut self, code: i32);

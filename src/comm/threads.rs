@@ -349,6 +349,11 @@ impl Link for ThreadLink {
         }
     }
 
+    /// Nothing here depends on being polled.
+    fn is_moving(&self) -> bool {
+        false
+    }
+
     fn abort(&mut self, code: i32) {
         // The first to abort is the one that the others name.
         let _ = self.shared.aborted.set((self.rank, code));

@@ -310,7 +310,7 @@ pub fn until<L: Link>(
             return Ok(());
         }
         match events {
-            0 => idle.wait(false),
+            0 => idle.wait(),
             _ => idle.reset(),
         }
     }

@@ -117,11 +117,12 @@ impl<'a> Drive<'a> {
             match busy {
                 true => idle.reset(),
                 false => {
-                    let running = self.board.is_running();
-                    if !running && self.link.is_moving() {
-                        idle.reset();
+                    let moving = self.link.is_moving();
+                    match self.board.is_running() {
+                        true => idle.beside_run(moving),
+                        false if moving => idle.beside_message(),
+                        false => idle.wait(),
                     }
-                    idle.wait(running);
                 }
             }
         }
@@ -210,6 +211,7 @@ impl<'a> Drive<'a> {
             let line = format!("message {header:?} came where the plan has {planned:?}");
             return Err(Failure::running(line));
         }
+        // Complete: the compute thread may take it as soon as the board has it.
         self.trace
             .add(Kind::Receive(transfer), sequence, posted, Instant::now());
         self.board

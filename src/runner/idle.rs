@@ -17,13 +17,21 @@ const SHORTEST: Duration = Duration::from_micros(10);
 const FRACTION: u32 = 10;
 /// Between two looks in a wait of seconds.
 const LONGEST: Duration = Duration::from_millis(5);
-/// Between two looks while a Run is in progress: each look takes about 20 µs from a Run that shares
-/// its core, so that 200 µs cost a tenth of it.
-const BESIDE_RUN: Duration = Duration::from_micros(500);
-/// The same just after something happened, when a message may be half-way.
-const AFTER_EVENT: Duration = Duration::from_micros(150);
-/// How long that is.
+/// Between two looks while a Run is in progress and a long message is half-way, just after
+/// something happened, and later. A look takes about 17 µs from a Run that shares its core, nearly
+/// all of it the way to sleep and back.
+const MOVING: Duration = Duration::from_micros(150);
+const MOVING_LATER: Duration = Duration::from_micros(500);
+/// How long just after is.
 const FRESH: Duration = Duration::from_micros(1000);
+/// Between two looks while a Run is in progress and nothing is half-way: this fraction of the time
+/// since something happened, and at least and at most so much. The end of the Run ends the sleep.
+const BESIDE_FRACTION: u32 = 4;
+const BESIDE_SHORTEST: Duration = Duration::from_micros(250);
+const BESIDE_LONGEST: Duration = Duration::from_millis(4);
+/// How long a thread that has nothing else to do looks at a long message without sleep; where it
+/// takes longer, little of it moves in a short sleep.
+const HOT: Duration = Duration::from_millis(20);
 /// Between two looks where there is no other rank.
 const ALONE: Duration = Duration::from_millis(20);
 
@@ -47,19 +55,35 @@ impl Idle {
         self.since = Instant::now();
     }
 
-    /// Lets some time pass. Another thread's `unpark` ends it early.
-    pub fn wait(&self, running: bool) {
+    /// Lets some time pass beside a Run in progress: less of it where a long message is half-way
+    /// (`Link::is_moving`). Another thread's `unpark` ends it early.
+    pub fn beside_run(&self, moving: bool) {
         let waited = self.since.elapsed();
-        let pause = match (self.alone, running) {
-            (true, _) => ALONE,
-            (false, true) if waited < FRESH => AFTER_EVENT,
-            (false, true) => BESIDE_RUN,
-            (false, false) if waited < SPIN => {
-                std::thread::yield_now();
-                return;
-            }
-            (false, false) if waited < SHORT => SHORTEST,
-            (false, false) => (waited / FRACTION).min(LONGEST),
+        let pause = match moving {
+            _ if self.alone => ALONE,
+            true if waited < FRESH => MOVING,
+            true => MOVING_LATER,
+            false => (waited / BESIDE_FRACTION).clamp(BESIDE_SHORTEST, BESIDE_LONGEST),
+        };
+        std::thread::park_timeout(pause);
+    }
+
+    /// Lets hardly any time pass: no Run is in progress, and a long message is half-way.
+    pub fn beside_message(&self) {
+        match self.since.elapsed() < HOT {
+            true => std::thread::yield_now(),
+            false => std::thread::park_timeout(SHORTEST),
+        }
+    }
+
+    /// Lets some time pass while nothing is in progress. Another thread's `unpark` ends it early.
+    pub fn wait(&self) {
+        let waited = self.since.elapsed();
+        let pause = match waited {
+            _ if self.alone => ALONE,
+            waited if waited < SPIN => return std::thread::yield_now(),
+            waited if waited < SHORT => SHORTEST,
+            waited => (waited / FRACTION).min(LONGEST),
         };
         std::thread::park_timeout(pause);
     }

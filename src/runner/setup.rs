@@ -84,7 +84,7 @@ fn greeting() -> Vec<u8> {
 pub fn pump<L: Link>() -> impl FnMut(&mut Mailbox<L>) -> Result<(), End> {
     let idle = Idle::new(false);
     move |_| {
-        idle.wait(false);
+        idle.wait();
         Ok(())
     }
 }
