@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh              every part: at most about a quarter of an hour
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
-#                                 waiting rendezvous startup memory
+#                                 waiting rendezvous startup memory splits
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
@@ -26,6 +26,7 @@ make_model() { # make_model FILE NAME FLAGS…: once; a file that is there is wh
 }
 make_model resnet50 resnet50
 make_model mobilenet_v1 mobilenet_v1
+make_model densenet121 densenet121
 make_model vgg16 vgg16
 make_model vgg16_external vgg16 --external
 

@@ -9,6 +9,7 @@ mod ranks;
 mod record;
 mod rendezvous;
 mod single;
+mod splits;
 mod stages;
 mod startup;
 mod transfer;
@@ -24,7 +25,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "single",
     "two-stages",
     "interleaved",
@@ -34,6 +35,7 @@ const PARTS: [&str; 9] = [
     "rendezvous",
     "startup",
     "memory",
+    "splits",
 ];
 
 /// Measures what BENCHMARKS.md says.
@@ -104,6 +106,7 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "rendezvous" => rendezvous::rendezvous(quota),
         "startup" => startup::startup(models, long),
         "memory" => memory::memory(models),
+        "splits" => splits::splits(models, long),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }
@@ -124,6 +127,9 @@ fn worker(arguments: &[String]) -> Result<()> {
         ["rendezvous", case, wanted, limit] => rendezvous::worker(case, quota(wanted, limit)?),
         ["load", model, name, shape] => startup::load_whole(Path::new(model), name, shape),
         ["nothing"] => startup::nothing(),
+        ["split", model, index, wanted, limit] => {
+            splits::worker(Path::new(model), index, quota(wanted, limit)?)
+        }
         [kind, model, spec, wanted, limit] => {
             stages::worker(kind, Path::new(model), spec, quota(wanted, limit)?)
         }

@@ -21,7 +21,9 @@ use autodice::ids::{ActivationId, PieceId, Rank};
 use autodice::model::cut::cut;
 use autodice::model::Weights;
 use autodice::plan::Plan;
-use autodice::runner::{run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval, Kind};
+use autodice::runner::{
+    run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval, Kind,
+};
 use autodice::runner::{Program, Pulse, Trace};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -198,6 +200,15 @@ impl Ran {
         let landed: Vec<Instant> = self.frames[skipped..].iter().map(|frame| frame.1).collect();
         let (first, last) = (landed[0], landed[landed.len() - 1]);
         (last - first).as_secs_f64() * 1e3 / (landed.len() - 1) as f64
+    }
+
+    /// Median milliseconds from a frame's opening to its last output, once the first `skipped`
+    /// are out.
+    pub fn latency_ms(&self, skipped: usize) -> f64 {
+        let frames = self.frames[skipped..].iter();
+        let mut latencies: Vec<_> = frames.map(|frame| frame.1 - frame.0).collect();
+        latencies.sort();
+        latencies[latencies.len() / 2].as_secs_f64() * 1e3
     }
 
     /// Mean compute time of a frame in milliseconds, without the first `skipped`.
