@@ -6,8 +6,11 @@
 
 mod draft;
 mod nodes;
+mod padding;
 mod pool;
+mod resize;
 mod tensors;
+mod transposed;
 
 use anyhow::{Context, Result};
 use prost::Message;

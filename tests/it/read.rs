@@ -764,12 +764,12 @@ fn operators_are_classified_by_how_they_depend() {
             "Concat { axis: 1 }",
         ),
         (
-            node("Softmax", "n", &["x"], &["y"], &[("axis", int(1))]),
-            "Opaque",
+            node("Softmax", "n", &["x"], &["y"], &[("axis", int(-3))]),
+            "Across { axes: [1] }",
         ),
         (
             node("LRN", "n", &["x"], &["y"], &[("size", int(3))]),
-            "Opaque",
+            "Across { axes: [1] }",
         ),
         (
             node(

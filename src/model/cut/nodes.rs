@@ -3,8 +3,8 @@
 use anyhow::{ensure, Result};
 
 use super::draft::Output;
-use super::pool;
 use super::tensors::Tensors;
+use super::{padding, pool, resize, transposed};
 use crate::geometry::{Interval, Region, Window};
 use crate::graph::{input_needs, Attribute, Node, Op, Operand};
 use crate::ids::{NodeId, WeightId};
@@ -71,8 +71,12 @@ pub(super) fn emit<'g>(
     };
     match &node.op {
         Op::Conv { windows, groups } => job.conv(windows, *groups),
+        Op::ConvTranspose { windows, groups } => transposed::emit(&mut job, windows, *groups),
         Op::Pool { windows, kind } => pool::emit(&mut job, windows, *kind),
+        Op::Pad { windows } => padding::emit(&mut job, windows),
+        Op::Resize { factors } => resize::emit(&mut job, factors),
         Op::Elementwise | Op::PerChannel => job.same(),
+        Op::Across { axes } => job.across(axes),
         Op::Opaque => job.opaque(),
         Op::Concat { axis } => job.concat(*axis),
         Op::Flatten { axis } => job.flatten(*axis),
@@ -100,7 +104,7 @@ impl Job<'_, '_> {
     }
 
     /// The initialiser of the weight that is operand `index`; none where it stays out.
-    fn weight(&mut self, index: usize) -> Option<(String, Region)> {
+    pub fn weight(&mut self, index: usize) -> Option<(String, Region)> {
         let mut weights = self.weights.iter();
         let (_, weight, region) = weights.find(|(of, ..)| *of == index)?.clone();
         Some((self.tensors.weight(weight, &region), region))
@@ -144,24 +148,34 @@ impl Job<'_, '_> {
         if need.0[2..].iter().all(|axis| !axis.is_empty()) {
             return Ok((self.input(0)?, pads));
         }
+        Ok((self.zeros(&padded), vec![(0, 0); windows.len()]))
+    }
+
+    /// A tensor of zeros in place of the input.
+    pub fn zeros(&mut self, shape: &[usize]) -> String {
         let dtype = self.tensors.graph.activation(self.node.outputs[0]).dtype;
         let title = format!("{}/padding", self.names[0]);
-        let zeros = self.tensors.zeros(&title, dtype, &padded);
-        Ok((zeros, vec![(0, 0); windows.len()]))
+        self.tensors.zeros(&title, dtype, shape)
+    }
+
+    /// How many of a convolution's groups the region has.
+    pub fn own_groups(&self, groups: usize) -> Result<usize> {
+        if groups == 1 {
+            return Ok(1);
+        }
+        let graph = self.tensors.graph;
+        let made_channels = graph.activation(self.node.outputs[0]).shape[1] / groups;
+        let own_groups = self.made.0[1].len() / made_channels;
+        let read_channels = self.axis_length(1) / groups;
+        ensure!(
+            self.need(0).0[1].len() == own_groups * read_channels,
+            "a sum over part of its groups' channels cannot be shared"
+        );
+        Ok(own_groups)
     }
 
     fn conv(&mut self, windows: &[Window], groups: usize) -> Result<()> {
-        let graph = self.tensors.graph;
-        let made_channels = graph.activation(self.node.outputs[0]).shape[1] / groups;
-        let own_groups = match groups {
-            1 => 1,
-            _ => self.made.0[1].len() / made_channels,
-        };
-        let read_channels = self.axis_length(1) / groups;
-        ensure!(
-            groups == 1 || self.need(0).0[1].len() == own_groups * read_channels,
-            "a sum over part of its groups' channels cannot be shared"
-        );
+        let own_groups = self.own_groups(groups)?;
         let (input, pads) = self.windowed(windows)?;
         let kernel = match self.weight(1) {
             Some((kernel, _)) => kernel,
@@ -204,6 +218,16 @@ impl Job<'_, '_> {
         }
         self.tensors.proto.node.push(proto);
         Ok(())
+    }
+
+    /// The node as it is, over all of the input along `axes`.
+    fn across(&mut self, axes: &[usize]) -> Result<()> {
+        let (need, whole) = (self.need(0), |axis: usize| self.axis_length(axis));
+        ensure!(
+            axes.iter().all(|&axis| need.0[axis].len() == whole(axis)),
+            "it works across whole axes only, not {need}"
+        );
+        self.same()
     }
 
     fn opaque(&mut self) -> Result<()> {

@@ -7,6 +7,7 @@
 mod attributes;
 mod build;
 mod classify;
+mod deduce;
 mod draft;
 mod fold;
 mod infer;
