@@ -4,13 +4,13 @@
 //! it afterwards, from a model file, a folder or messages. What a piece computes is worked out by
 //! `plan::piece_work` alone, so that deployment, `check` and the cutter agree.
 
+mod conv;
 mod draft;
 mod nodes;
 mod padding;
 mod pool;
 mod resize;
 mod tensors;
-mod transposed;
 
 use anyhow::{Context, Result};
 use prost::Message;

@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 
 use super::draft::Output;
 use super::tensors::Tensors;
-use super::{padding, pool, resize, transposed};
+use super::{conv, padding, pool, resize};
 use crate::geometry::{Interval, Region, Window};
 use crate::graph::{input_needs, Attribute, Node, Op, Operand};
 use crate::ids::{NodeId, WeightId};
@@ -70,8 +70,8 @@ pub(super) fn emit<'g>(
         names,
     };
     match &node.op {
-        Op::Conv { windows, groups } => job.conv(windows, *groups),
-        Op::ConvTranspose { windows, groups } => transposed::emit(&mut job, windows, *groups),
+        Op::Conv { windows, groups } => conv::emit(&mut job, windows, *groups),
+        Op::ConvTranspose { windows, groups } => conv::emit_transposed(&mut job, windows, *groups),
         Op::Pool { windows, kind } => pool::emit(&mut job, windows, *kind),
         Op::Pad { windows } => padding::emit(&mut job, windows),
         Op::Resize { factors } => resize::emit(&mut job, factors),
@@ -158,39 +158,6 @@ impl Job<'_, '_> {
         self.tensors.zeros(&title, dtype, shape)
     }
 
-    /// How many of a convolution's groups the region has.
-    pub fn own_groups(&self, groups: usize) -> Result<usize> {
-        if groups == 1 {
-            return Ok(1);
-        }
-        let graph = self.tensors.graph;
-        let made_channels = graph.activation(self.node.outputs[0]).shape[1] / groups;
-        let own_groups = self.made.0[1].len() / made_channels;
-        let read_channels = self.axis_length(1) / groups;
-        ensure!(
-            self.need(0).0[1].len() == own_groups * read_channels,
-            "a sum over part of its groups' channels cannot be shared"
-        );
-        Ok(own_groups)
-    }
-
-    fn conv(&mut self, windows: &[Window], groups: usize) -> Result<()> {
-        let own_groups = self.own_groups(groups)?;
-        let (input, pads) = self.windowed(windows)?;
-        let kernel = match self.weight(1) {
-            Some((kernel, _)) => kernel,
-            None => anyhow::bail!("its kernel must be a constant"),
-        };
-        let bias = self.weight(2).map(|(bias, _)| bias);
-        let mut attributes = window_attributes(windows, &pads);
-        attributes.push(("dilations", ints(windows.iter().map(|w| w.dilation))));
-        attributes.push(("group", Attribute::Int(own_groups as i64)));
-        let mut inputs = vec![&input[..], &kernel];
-        inputs.extend(bias.as_deref());
-        self.push("Conv", &inputs, &attributes);
-        Ok(())
-    }
-
     /// The node as it is, over slices of its operands.
     fn same(&mut self) -> Result<()> {
         let mut inputs = Vec::with_capacity(self.node.inputs.len());
@@ -227,7 +194,21 @@ impl Job<'_, '_> {
             axes.iter().all(|&axis| need.0[axis].len() == whole(axis)),
             "it works across whole axes only, not {need}"
         );
-        self.same()
+        if !matches!(self.node.inputs.get(1), Some(Operand::Weight(_))) {
+            return self.same();
+        }
+        // A reduction's axes come with the model, so that shapes follow from it alone.
+        let input = self.input(0)?;
+        let list: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
+        let title = format!("{}/axes", self.names[0]);
+        let list = self.tensors.integers(&title, &list);
+        let node = self.node;
+        let attributes = node.attributes.iter();
+        let attributes: Vec<_> = attributes
+            .map(|(n, value)| (n.as_str(), value.clone()))
+            .collect();
+        self.push(&node.op_type, &[&input, &list], &attributes);
+        Ok(())
     }
 
     fn opaque(&mut self) -> Result<()> {

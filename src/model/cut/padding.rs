@@ -37,12 +37,10 @@ pub(super) fn zeros_around(
     Ok(output)
 }
 
-/// A Pad's padding, as an input or as attributes.
-fn pads_of(
-    job: &mut Job<'_, '_>,
-    output: &str,
-    pads: &[(usize, usize)],
-) -> Result<(Option<String>, Vec<(&'static str, Attribute)>)> {
+/// A Pad's padding: the name of an input or, before opset 11, attributes.
+type Pads = (Option<String>, Vec<(&'static str, Attribute)>);
+
+fn pads_of(job: &mut Job<'_, '_>, output: &str, pads: &[(usize, usize)]) -> Result<Pads> {
     // The first two axes are the frame and the channels.
     let before = [0, 0].into_iter().chain(pads.iter().map(|p| p.0));
     let after = [0, 0].into_iter().chain(pads.iter().map(|p| p.1));

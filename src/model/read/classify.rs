@@ -199,13 +199,15 @@ fn conv_transpose(
     Ok(Op::ConvTranspose { windows, groups })
 }
 
-/// The shapes of a convolution's input and kernel and its groups; none where its kernel or bias
-/// is no constant.
+/// The shapes of a convolution's input and kernel, and its groups.
+type Convolved<'a> = (&'a [usize], &'a [usize], usize);
+
+/// What a convolution works on; none where its kernel or bias is no constant.
 fn convolved<'a>(
     attributes: &Attributes<'_>,
     inputs: &'a [Seen],
     output: &[usize],
-) -> Result<Option<(&'a [usize], &'a [usize], usize)>> {
+) -> Result<Option<Convolved<'a>>> {
     let (Some(Seen::Activation(input)), Some(Seen::Constant(kernel))) =
         (inputs.first(), inputs.get(1))
     else {

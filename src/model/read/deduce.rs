@@ -15,6 +15,8 @@ const SOFTMAX_OF_ONE_AXIS: i64 = 13;
 const RESIZE_WITH_COORDINATES: i64 = 11;
 /// First opset whose Pad takes its padding as an input.
 const PADS_AS_INPUT: i64 = 11;
+/// Up to this length tract's coordinates, which are f32, are exact enough to repeat elements.
+const MAX_RESIZED: usize = 1 << 20;
 /// Constants that are looked into have at most this many bytes.
 const MAX_BYTES: usize = 512;
 
@@ -67,14 +69,14 @@ fn softmax(node: &mut Node, rank: usize, opset: i64) -> Result<Option<Op>> {
     }))
 }
 
-/// A reduction that keeps its axes. One of length 1 is the same reduced or not: an output element
-/// depends on the one input element.
+/// A reduction that keeps its axes, of which one has length above 1; whether others of length 1
+/// are reduced too makes no difference.
 fn reduction(input: &[usize], output: &[usize]) -> Option<Op> {
     let axes: Vec<usize> = (0..input.len())
         .filter(|&axis| input[axis] != output[axis])
         .collect();
     let kept = axes.iter().all(|&axis| output[axis] == 1);
-    kept.then_some(Op::Across { axes })
+    (kept && !axes.is_empty()).then_some(Op::Across { axes })
 }
 
 /// A Resize to the nearest whose scales are whole and whose rounding repeats every element.
@@ -84,7 +86,8 @@ fn resize(node: &mut Node, input: &[usize], output: &[usize], draft: &Draft) -> 
     let Some(factors) = factors.filter(|f| f.len() > 2 && f[..2] == [1, 1]) else {
         return Ok(None);
     };
-    if !repeats(node, draft.opset, &factors[2..])? {
+    let short = output.iter().all(|&length| length <= MAX_RESIZED);
+    if !short || !repeats(node, draft.opset, &factors[2..])? {
         return Ok(None);
     }
     let scales = match draft.opset >= RESIZE_WITH_COORDINATES {

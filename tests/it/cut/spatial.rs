@@ -430,6 +430,166 @@ fn counted_padding_and_what_rounding_up_adds_in_two_axes() {
         assert!(matches!(node.op, Op::Pool { .. }), "{node:?}");
     }
     check_boxes(&fixture, 47, 6);
+    for id in fixture.source.graph.node_ids() {
+        mean_of_windows(&fixture, id);
+    }
+}
+
+/// The whole model's means against ONNX's words: padding counts where it is asked for, what
+/// rounding up adds behind it never does.
+fn mean_of_windows(fixture: &Fixture, id: NodeId) {
+    let graph = &fixture.source.graph;
+    let node = graph.node(id);
+    let Op::Pool { windows, kind } = &node.op else {
+        panic!("a pool");
+    };
+    let counts = kind.eq(&PoolKind::Average {
+        count_padding: true,
+    });
+    let (x, y) = (node.activations().next().unwrap(), node.outputs[0]);
+    let (shape, made) = (&graph.activation(x).shape, &graph.activation(y).shape);
+    let data = fixture.crop(x, &graph.whole(x)).to_f32();
+    let found = fixture.crop(y, &graph.whole(y)).to_f32();
+    let mut found = found.into_iter();
+    for channel in 0..shape[1] {
+        for (row, column) in (0..made[2]).flat_map(|r| (0..made[3]).map(move |c| (r, c))) {
+            let (mut sum, mut count) = (0.0, 0);
+            let [tall, wide] = [windows[0].kernel, windows[1].kernel];
+            for (a, b) in (0..tall).flat_map(|a| (0..wide).map(move |b| (a, b))) {
+                let at = [row * windows[0].stride + a, column * windows[1].stride + b];
+                let held = |axis: usize| {
+                    let from = windows[axis].pad_before;
+                    at[axis] >= from && at[axis] < from + shape[axis + 2]
+                };
+                let padded = |axis: usize| {
+                    let window = &windows[axis];
+                    at[axis] < window.pad_before + shape[axis + 2] + window.pad_after
+                };
+                if held(0) && held(1) {
+                    let (r, c) = (at[0] - windows[0].pad_before, at[1] - windows[1].pad_before);
+                    sum += data[(channel * shape[2] + r) * shape[3] + c];
+                    count += 1;
+                } else if counts && padded(0) && padded(1) {
+                    count += 1;
+                }
+            }
+            let mean = sum / count as f32;
+            let own = found.next().unwrap();
+            assert!((own - mean).abs() < 1e-5, "{node:?}: {own}, {mean}");
+        }
+    }
+}
+
+/// A network that goes down and up again, as for segmentation.
+fn down_and_up() -> Fixture {
+    let mut net = Net::new(13, 60);
+    let x = net.input("x", &[1, 2, 8, 6]);
+    let clip = |net: &mut Net, x: &str, name: &str| {
+        let low = net.constant(&format!("{name}.low"), &Value::from_f32(&[], &[-4.0]));
+        let high = net.constant(&format!("{name}.high"), &Value::from_f32(&[], &[4.0]));
+        net.node("Clip", name, &[x, &low, &high], &[])
+    };
+    let a = net.conv("a", &x, (2, 4), 3);
+    let a = clip(&mut net, &a, "a.small");
+    let pool = [("kernel_shape", ints(&[2, 2])), ("strides", ints(&[2, 2]))];
+    let low = net.node("MaxPool", "low", &[&a], &pool);
+    let low = net.conv("b", &low, (4, 3), 3);
+    let low = clip(&mut net, &low, "b.small");
+    let w = net.weight("up.w", &[3, 2, 3, 3]);
+    let b = net.weight("up.b", &[2]);
+    let attributes = [
+        ("strides", ints(&[2, 2])),
+        ("pads", ints(&[1, 1, 1, 1])),
+        ("output_padding", ints(&[1, 1])),
+    ];
+    let up = net.node("ConvTranspose", "up", &[&low, &w, &b], &attributes);
+    let up = clip(&mut net, &up, "up.small");
+    resize(
+        &mut net,
+        13,
+        "twice",
+        &low,
+        &[1.0, 1.0, 2.0, 2.0],
+        ["asymmetric", "floor"],
+    );
+    let joined = net.node("Concat", "joined", &["twice", &up, &a], &[("axis", int(1))]);
+    pad(&mut net, 13, "around", &joined, &[0, 0, 1, 0, 0, 0, 0, 2]);
+    let w = net.weight("c.w", &[3, 9, 2, 3]);
+    let c = net.node("Conv", "c", &["around", &w], &[]);
+    let axes = [("axes", ints(&[1])), ("keepdims", int(1))];
+    net.node("ReduceMax", "most", &[&c], &axes);
+    net.finish()
+}
+
+#[test]
+fn a_network_that_goes_down_and_up_again_over_random_boxes() {
+    let fixture = down_and_up();
+    let graph = &fixture.source.graph;
+    assert!(graph.nodes.iter().all(|node| node.op != Op::Opaque));
+    let all: Vec<NodeId> = graph.node_ids().collect();
+    let most = fixture.activation("most");
+    for half in cuts(8).flatten() {
+        let region = graph.whole(most).with_axis(2, half);
+        fixture.check(&all, &[(most, region)]);
+    }
+    let mut random = Random(61);
+    for _ in 0..120 {
+        let (a, b) = (random.below(all.len()), random.below(all.len()));
+        let nodes = &all[a.min(b)..=a.max(b)];
+        let made = |node: NodeId| graph.node(node).outputs[0];
+        let last = made(nodes[nodes.len() - 1]);
+        let other = made(nodes[random.below(nodes.len())]);
+        let outputs = [last, other].map(|id| (id, random.region(&graph.activation(id).shape)));
+        fixture.check(nodes, &outputs);
+    }
+}
+
+#[test]
+fn a_partial_sum_goes_on_through_enlarging_and_padding_with_every_bias_once() {
+    let mut net = Net::new(13, 62);
+    let x = net.input("x", &[1, 4, 3, 4]);
+    net.conv("a", &x, (4, 2), 3);
+    resize(
+        &mut net,
+        13,
+        "twice",
+        "a",
+        &[1.0, 1.0, 2.0, 2.0],
+        ["asymmetric", "floor"],
+    );
+    pad(&mut net, 13, "around", "twice", &[0, 0, 1, 0, 0, 0, 0, 2]);
+    let (w, b) = (net.weight("up.w", &[2, 3, 3, 3]), net.weight("up.b", &[3]));
+    let strides = [("strides", ints(&[2, 1]))];
+    net.node("ConvTranspose", "up", &["around", &w, &b], &strides);
+    let fixture = net.finish();
+    let graph = &fixture.source.graph;
+    let nodes = ["a", "twice", "around", "up"].map(|name| fixture.node(name));
+    let (x, up) = (fixture.activation("x"), fixture.activation("up"));
+    let mut random = Random(63);
+    for halves in cuts(4) {
+        let boxes = halves.map(|half| graph.whole(x).with_axis(1, half));
+        for _ in 0..6 {
+            let region = random.region(&graph.activation(up).shape);
+            let mut builder = fixture.builder();
+            let sum = builder.sum(nodes[0], boxes.to_vec());
+            let source = builder.whole(RANK, x);
+            for member in 0..2 {
+                let part = builder.partial(RANK, up, region.clone(), sum, &[member]);
+                let outputs = vec![(part, region.clone())];
+                builder
+                    .piece_needing(RANK, &nodes, &[source], outputs)
+                    .unwrap();
+            }
+            let plan = builder.build();
+            if plan.ranks[0].pieces[0].inputs[0].1.is_empty() {
+                continue;
+            }
+            let values: Vec<_> = (0..2)
+                .map(|piece| fixture.run(&plan, piece).remove(0))
+                .collect();
+            assert_eq!(add(&values), fixture.crop(up, &region), "{region}");
+        }
+    }
 }
 
 /// A model of each kind that is cut by regions, all planted with a wrong rule in turn: each must
