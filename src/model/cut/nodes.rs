@@ -174,10 +174,7 @@ impl Job<'_, '_> {
         let node = self.node;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let outputs: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let attributes = node.attributes.iter();
-        let attributes: Vec<_> = attributes
-            .map(|(n, value)| (n.as_str(), value.clone()))
-            .collect();
+        let attributes = attributes(self.node);
         let mut proto = onnx::node(&node.op_type, &node.name, &inputs, &outputs, &attributes);
         // The default domain has two spellings, of which a model may import one.
         if node.domain != "ai.onnx" {
@@ -203,10 +200,7 @@ impl Job<'_, '_> {
         let title = format!("{}/axes", self.names[0]);
         let list = self.tensors.integers(&title, &list);
         let node = self.node;
-        let attributes = node.attributes.iter();
-        let attributes: Vec<_> = attributes
-            .map(|(n, value)| (n.as_str(), value.clone()))
-            .collect();
+        let attributes = attributes(self.node);
         self.push(&node.op_type, &[&input, &list], &attributes);
         Ok(())
     }
@@ -289,10 +283,7 @@ impl Job<'_, '_> {
             }
             None => {}
         }
-        let attributes = self.node.attributes.iter();
-        let attributes: Vec<_> = attributes
-            .map(|(n, value)| (n.as_str(), value.clone()))
-            .collect();
+        let attributes = attributes(self.node);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.push("Gemm", &inputs, &attributes);
         Ok(())
@@ -317,6 +308,14 @@ impl Job<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A node's attributes as they are.
+fn attributes(node: &Node) -> Vec<(&str, Attribute)> {
+    let attributes = node.attributes.iter();
+    attributes
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect()
 }
 
 /// `kernel_shape`, `strides` and `pads`.

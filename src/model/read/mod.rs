@@ -7,6 +7,7 @@
 mod attributes;
 mod build;
 mod classify;
+mod conv;
 mod deduce;
 mod draft;
 mod fold;
