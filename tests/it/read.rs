@@ -1091,6 +1091,11 @@ fn varied_graph() -> pb::GraphProto {
         ("strides", ints(&[2, 2])),
         ("auto_pad", Attribute::Text("SAME_UPPER".into())),
     ];
+    let back = [
+        ("strides", ints(&[2, 2])),
+        ("pads", ints(&[3, 3, 3, 3])),
+        ("output_padding", ints(&[1, 1])),
+    ];
     let nodes = vec![
         node(
             "BatchNormalization",
@@ -1101,10 +1106,13 @@ fn varied_graph() -> pb::GraphProto {
         ),
         node("MaxPool", "pool", &["b"], &["p"], &pool),
         node("Upsample", "up", &["p", "scales"], &["u"], &[]),
+        node("ConvTranspose", "back", &["u", "t"], &["v"], &back),
+        node("Pad", "pad", &["v"], &["e"], &[("pads", ints(&[0; 8]))]),
+        node("Softmax", "soft", &["e"], &["n"], &[]),
         node(
             "Concat",
             "cat",
-            &["u", "u"],
+            &["u", "n"],
             &["k"],
             &[("axis", Attribute::Int(1))],
         ),
@@ -1126,6 +1134,7 @@ fn varied_graph() -> pb::GraphProto {
         typed,
         target,
         tensor("one", &counting(&[1])),
+        tensor("t", &counting(&[2, 2, 3, 3])),
         tensor("w", &counting(&[64, 3])),
         tensor("scales", &Value::from_f32(&[4], &[1.0, 1.0, 2.0, 2.0])),
     ];

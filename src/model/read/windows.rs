@@ -52,14 +52,13 @@ pub fn transposed_windows(
 ) -> Result<Option<(Vec<Window>, Vec<usize>)>> {
     check_kernel(attributes, kernel)?;
     let axes = input.len();
-    let extra = attributes
-        .ints("output_padding")?
-        .unwrap_or(vec![0; axes])
-        .iter()
-        .map(|&extra| usize::try_from(extra).ok())
-        .collect::<Option<Vec<usize>>>()
-        .filter(|extra| extra.len() == axes)
-        .with_context(|| format!("attribute output_padding is not {axes} numbers from 0"))?;
+    let stated = attributes.ints("output_padding")?;
+    let stated = stated.unwrap_or(vec![0; axes]);
+    ensure!(
+        stated.len() == axes && stated.iter().all(|&extra| extra >= 0),
+        "attribute output_padding is {stated:?}, {axes} numbers from 0 are needed"
+    );
+    let extra: Vec<usize> = stated.iter().map(|&extra| extra as usize).collect();
     let mut windows = resolve(attributes, kernel, input, false)?;
     if let Some(shape) = attributes.ints("output_shape")? {
         // ONNX crops at both ends what is too long, tract at the end alone.
