@@ -4,9 +4,12 @@
 //! it afterwards, from a model file, a folder or messages. What a piece computes is worked out by
 //! `plan::piece_work` alone, so that deployment, `check` and the cutter agree.
 
+mod conv;
 mod draft;
 mod nodes;
+mod padding;
 mod pool;
+mod resize;
 mod tensors;
 
 use anyhow::{Context, Result};
