@@ -9,6 +9,8 @@ mod nodes;
 mod pool;
 mod tensors;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use prost::Message;
 
@@ -33,7 +35,7 @@ pub fn cut(
     piece: PieceId,
     weights: &dyn Weights,
 ) -> Result<SubModel> {
-    let mut take = |weight, region: &Region| weights.slice(weight, region);
+    let mut take = |weight, region: &Region| Ok(Arc::new(weights.slice(weight, region)?));
     cut_with(graph, plan, rank, piece, &mut take)
 }
 
@@ -47,7 +49,7 @@ pub fn cut_with(
     plan: &Plan,
     rank: Rank,
     piece: PieceId,
-    take: &mut dyn FnMut(WeightId, &Region) -> Result<Value>,
+    take: &mut dyn FnMut(WeightId, &Region) -> Result<Arc<Value>>,
 ) -> Result<SubModel> {
     let draft = draft(graph, plan, rank, piece)?;
     let mut weights = Vec::with_capacity(draft.weights.len());

@@ -15,6 +15,7 @@ mod pieces;
 mod stages;
 mod tally;
 mod transfer;
+mod weights;
 
 pub use autodice::sender_receiver;
 pub use build::PlanBuilder;
@@ -28,6 +29,7 @@ pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };
 pub use transfer::{message_tag, MAX_TAG, MAX_WINDOW};
+pub use weights::{loading, Loading, SliceKey, SLICES_AHEAD};
 
 use serde::{Deserialize, Serialize};
 

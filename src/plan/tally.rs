@@ -152,7 +152,8 @@ fn weight_bytes(graph: &Graph, works: &[PieceWork]) -> u64 {
     bytes.fold(0, |sum, bytes| sum.saturating_add(bytes as u64))
 }
 
-fn macs(graph: &Graph, piece: &Piece, work: &PieceWork) -> u64 {
+/// Multiply-accumulates of a piece.
+pub(super) fn macs(graph: &Graph, piece: &Piece, work: &PieceWork) -> u64 {
     let nodes = piece.nodes.iter().filter_map(|&id| {
         let made = work.made(graph, id)?;
         Some(macs_over(

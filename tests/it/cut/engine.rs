@@ -36,9 +36,11 @@ fn model(external: bool) -> (pb::ModelProto, Value) {
     (onnx::model(graph, 13), kernel)
 }
 
-fn sub_model(change: impl FnOnce(&mut pb::ModelProto, &mut Vec<(String, Value)>)) -> SubModel {
+type Weights = Vec<(String, Arc<Value>)>;
+
+fn sub_model(change: impl FnOnce(&mut pb::ModelProto, &mut Weights)) -> SubModel {
     let (mut proto, kernel) = model(true);
-    let mut weights = vec![("w".to_string(), kernel)];
+    let mut weights = vec![("w".to_string(), Arc::new(kernel))];
     change(&mut proto, &mut weights);
     SubModel {
         name: "rank 1 piece 0".into(),
@@ -98,10 +100,12 @@ fn faults_are_one_line_that_names_the_sub_model() {
     };
     let missing = line(sub_model(|_, weights| weights.clear()));
     assert!(missing.contains("weight w"), "{missing}");
-    let short = line(sub_model(|_, weights| weights[0].1.bytes.truncate(4)));
+    let short = line(sub_model(|_, weights| {
+        Arc::make_mut(&mut weights[0].1).bytes.truncate(4)
+    }));
     assert!(short.contains("weight w"), "{short}");
     let other = line(sub_model(|_, weights| {
-        weights[0].1.shape = vec![1, 2, 1, 1]
+        Arc::make_mut(&mut weights[0].1).shape = vec![1, 2, 1, 1]
     }));
     assert!(other.contains("weight w"), "{other}");
     let unknown = line(sub_model(|proto, _| {
