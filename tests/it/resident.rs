@@ -3,7 +3,7 @@
 use autodice::engine::tract::Tract;
 use autodice::engine::{Engine, Executable};
 use autodice::geometry::{Interval, Region};
-use autodice::graph::Graph;
+use autodice::graph::{Graph, Operand};
 use autodice::ids::{ActivationId, NodeId, Rank};
 use autodice::model::cut::cut;
 use autodice::model::standard::{build, Options};
@@ -40,16 +40,23 @@ fn rows_with_overlap(graph: &Graph) -> Plan {
     let input = graph.inputs[0];
     let whole = plan.input(input);
     let height = graph.activation(input).shape[2];
-    let lower = rows(graph, input, height / 2 - 1, height);
+    // Where the last activation is cut in the middle, scaled up through the pools.
+    let last = graph.node(rest[0]).inputs.iter();
+    let last = last.filter_map(|operand| match operand {
+        Operand::Activation(id) => Some(graph.activation(*id).shape[2]),
+        _ => None,
+    });
+    let last = last.max().expect("an activation of rows");
+    let lower = rows(graph, input, last / 2 * (height / last) - 1, height);
     let below = plan.part(R[1], input, lower.clone());
     plan.message((R[0], whole), (R[1], below), lower);
     let mut held = [whole, below];
     for (index, nodes) in layers.iter().enumerate() {
         let made = graph.node(*nodes.last().expect("a node")).outputs[0];
         let height = graph.activation(made).shape[2];
-        let cut = height / 2;
-        let last = index + 1 == layers.len();
-        let halo = usize::from(!last);
+        let cut = last / 2 * (height / last);
+        let is_last = index + 1 == layers.len();
+        let halo = usize::from(!is_last);
         let source = held;
         held = [
             plan.part(R[0], made, rows(graph, made, 0, cut + halo)),
@@ -58,7 +65,7 @@ fn rows_with_overlap(graph: &Graph) -> Plan {
         let edges = [(cut - 1, cut), (cut, cut + 1)].map(|(a, b)| rows(graph, made, a, b));
         let inner = [(0, cut - halo), (cut + halo, height)];
         let ends = [0, 1].map(|i| (R[i], held[i]));
-        let across = (!last).then(|| {
+        let across = (!is_last).then(|| {
             let down = plan.transfer(ends[0], ends[1], edges[0].clone());
             [down, plan.transfer(ends[1], ends[0], edges[1].clone())]
         });
