@@ -279,3 +279,6 @@ fn open_folder(dir: &Path, program: &Program) -> Result<Folder, Failure> {
     }
     Ok(folder)
 }
+
+#[cfg(test)]
+mod tests;
