@@ -4,9 +4,9 @@
 //! the weight in panels of another width. Two pieces over the same weight would then hold it
 //! twice. So the packings that were chosen for a sub-model are noted under its weights' names,
 //! and a later sub-model with one of them chooses among the kernels of the same packings only, by
-//! the same cost model; where none of those is fit (a packing for a single column read by
-//! many), it chooses freely and the weight is held twice. All kernels give the same bits; a wrong note costs time or memory, never
-//! an element.
+//! the same cost model; where none of those is fit (a packing for a single column read by many),
+//! it chooses freely and the weight is held twice. All kernels give the same bits; a wrong note
+//! costs time or memory, never an element.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
