@@ -12,6 +12,8 @@ mod pool;
 mod resize;
 mod tensors;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use prost::Message;
 
@@ -36,7 +38,7 @@ pub fn cut(
     piece: PieceId,
     weights: &dyn Weights,
 ) -> Result<SubModel> {
-    let mut take = |weight, region: &Region| weights.slice(weight, region);
+    let mut take = |weight, region: &Region| Ok(Arc::new(weights.slice(weight, region)?));
     cut_with(graph, plan, rank, piece, &mut take)
 }
 
@@ -50,7 +52,7 @@ pub fn cut_with(
     plan: &Plan,
     rank: Rank,
     piece: PieceId,
-    take: &mut dyn FnMut(WeightId, &Region) -> Result<Value>,
+    take: &mut dyn FnMut(WeightId, &Region) -> Result<Arc<Value>>,
 ) -> Result<SubModel> {
     let draft = draft(graph, plan, rank, piece)?;
     let mut weights = Vec::with_capacity(draft.weights.len());

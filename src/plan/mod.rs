@@ -24,6 +24,7 @@ mod pieces;
 mod space;
 mod tally;
 mod transfer;
+mod weights;
 mod zone;
 
 pub use autodice::sender_receiver;
@@ -38,6 +39,7 @@ pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };
 pub use transfer::{message_tag, MAX_TAG, MAX_WINDOW};
+pub use weights::{loading, Loading, SliceKey, SLICES_AHEAD};
 
 use serde::{Deserialize, Serialize};
 

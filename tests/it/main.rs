@@ -13,6 +13,7 @@ mod hand_plans;
 mod plan;
 mod read;
 mod refusals;
+mod resident;
 mod runner;
 mod split;
 mod splits;
