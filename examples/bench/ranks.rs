@@ -21,7 +21,9 @@ use autodice::ids::{ActivationId, PieceId, Rank};
 use autodice::model::cut::cut;
 use autodice::model::Weights;
 use autodice::plan::Plan;
-use autodice::runner::{run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval, Kind};
+use autodice::runner::{
+    run_loop, sharpen_sleeps, Delivered, Fed, FrameTimes, Head, Interval, Kind,
+};
 use autodice::runner::{Program, Pulse, Trace};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
