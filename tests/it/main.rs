@@ -14,6 +14,7 @@ mod plan;
 mod read;
 mod refusals;
 mod runner;
+mod show;
 mod split;
 mod splits;
 mod standard;
