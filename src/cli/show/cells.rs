@@ -42,7 +42,7 @@ fn boxes(regions: &[Region], whole: &Region) -> String {
 fn one_box(region: &Region, whole: &Region) -> String {
     let axes = || region.0.iter().zip(&whole.0).enumerate();
     let is_cut = |(_, (own, all)): &(usize, (&Interval, &Interval))| own != all;
-    let Some((last, _)) = axes().filter(is_cut).last() else {
+    let Some((last, _)) = axes().rfind(is_cut) else {
         return "all".into();
     };
     let text = |(axis, (own, all)): (usize, (&Interval, &Interval))| match (axis, own == all) {
