@@ -15,6 +15,7 @@ mod read;
 mod refusals;
 mod resident;
 mod runner;
+mod show;
 mod split;
 mod splits;
 mod standard;
