@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{bail, Result};
+use anyhow::{Context, Result};
 use autodice::comm::threads::{links, Options};
 use autodice::comm::Link;
 use autodice::ids::Rank;
@@ -119,12 +119,20 @@ pub fn splits(folder: &Path, quota: Quota) -> Result<Record> {
 /// # Errors
 /// Where the job fails.
 pub fn worker(model: &Path, index: &str, quota: Quota) -> Result<()> {
-    let Some(split) = index
-        .parse()
-        .ok()
-        .and_then(|index: usize| SPLITS.get(index))
-    else {
-        bail!("no split {index}");
+    let trial;
+    let split = match index.parse::<usize>() {
+        Ok(index) => SPLITS.get(index).context("no such split")?,
+        // Anything else is the stages of a spec to try.
+        Err(_) => {
+            trial = Split {
+                name: "trial",
+                model: "",
+                stages: index.to_string().leak(),
+                in_flight: 1,
+                least: 0.0,
+            };
+            &trial
+        }
     };
     let (mut shared, world) = ranks::start()?;
     let mut link = ranks::pulse(&mut shared);
@@ -147,13 +155,6 @@ pub fn worker(model: &Path, index: &str, quota: Quota) -> Result<()> {
             ranks::meet(link)?;
             let frames = FRAMES * split.in_flight as usize;
             let ran = run(link, &program, &pieces, frames, true)?;
-            if std::env::var_os("SPLIT_TRACE").is_some() {
-                let mut all: Vec<_> = ran.trace.iter().filter(|i| i.sequence == 3).collect();
-                all.sort_by_key(|i| i.start);
-                for i in all {
-                    eprintln!("T{} {:?} {:?} {:?}", rank, i.kind, i.start, i.end);
-                }
-            }
             let time_ms = match rank {
                 Rank(0) => time_ms(&ran, split),
                 _ => 0.0,
