@@ -116,7 +116,11 @@ pub(super) fn file(
 }
 
 fn plan(model: InferenceModel, executor: Executor) -> Result<Arc<TypedSimplePlan>> {
-    let model = model.into_optimized()?;
+    let typed = model.into_typed()?;
+    // One of tract's simplifying rules fails on a few right models, such as a 1×1 convolution with
+    // stride and padding behind another; then it goes without them.
+    let mut model = typed.clone().into_decluttered().unwrap_or(typed);
+    model.optimize()?;
     for (index, &outlet) in model.outputs.iter().enumerate() {
         let fact = model.outlet_fact(outlet)?;
         fact.shape
