@@ -14,6 +14,8 @@ mod plan;
 mod read;
 mod refusals;
 mod runner;
+#[path = "../common/skip.rs"]
+mod skip;
 mod split;
 mod splits;
 mod standard;
