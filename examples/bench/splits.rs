@@ -147,6 +147,13 @@ pub fn worker(model: &Path, index: &str, quota: Quota) -> Result<()> {
             ranks::meet(link)?;
             let frames = FRAMES * split.in_flight as usize;
             let ran = run(link, &program, &pieces, frames, true)?;
+            if std::env::var_os("SPLIT_TRACE").is_some() {
+                let mut all: Vec<_> = ran.trace.iter().filter(|i| i.sequence == 3).collect();
+                all.sort_by_key(|i| i.start);
+                for i in all {
+                    eprintln!("T{} {:?} {:?} {:?}", rank, i.kind, i.start, i.end);
+                }
+            }
             let time_ms = match rank {
                 Rank(0) => time_ms(&ran, split),
                 _ => 0.0,

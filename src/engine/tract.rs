@@ -1,6 +1,8 @@
 //! The tract engine.
 
+mod kernels;
 mod load;
+mod share;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -14,10 +16,12 @@ use tract_onnx::tract_core::internal::TypedSimpleState;
 use super::{Engine, Executable, Tensor};
 use crate::graph::{Dtype, SubModel};
 
-/// Runs sub-models by tract on a fixed number of threads.
+/// Runs sub-models by tract on a fixed number of threads. Sub-models over the same weights hold
+/// one copy of them, packed once.
 pub struct Tract {
     threads: usize,
     executor: Executor,
+    common: load::Common,
 }
 
 impl Tract {
@@ -29,12 +33,22 @@ impl Tract {
     /// Where the threads cannot be had.
     pub fn new(threads: usize) -> Result<Self> {
         let executor = executor(threads)?;
-        Ok(Self { threads, executor })
+        Ok(Self {
+            threads,
+            executor,
+            common: load::Common::default(),
+        })
     }
 
     /// How many threads compute.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Bytes of the constants (weights as packed, biases, what is inside of the models) that the
+    /// sub-models loaded by this engine hold, each once.
+    pub fn held_bytes(&self) -> usize {
+        self.common.constants.bytes()
     }
 }
 
@@ -43,7 +57,10 @@ impl Engine for Tract {
         let name = sub_model.name.clone();
         let executor = self.executor.clone();
         Ok(Box::new(guarded(&name, || {
-            Loaded::new(name.clone(), load::sub_model(sub_model, executor)?)
+            Loaded::new(
+                name.clone(),
+                load::sub_model(sub_model, executor, &self.common)?,
+            )
         })?))
     }
 }

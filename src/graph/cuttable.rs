@@ -17,8 +17,10 @@ pub fn cuttable(graph: &Graph, id: NodeId, axis: usize) -> bool {
         return false;
     }
     match &node.op {
-        Op::Conv { .. } | Op::Pool { .. } | Op::PerChannel => true,
+        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } => true,
+        Op::Pad { .. } | Op::Resize { .. } | Op::PerChannel => true,
         Op::Elementwise => reads_along(graph, node, axis),
+        Op::Across { axes } => !axes.contains(&axis),
         Op::Concat { axis: joined } => *joined != axis,
         Op::Flatten { .. } | Op::Gemm { .. } | Op::GlobalSum | Op::Opaque => false,
     }
@@ -32,9 +34,11 @@ pub fn channelwise(graph: &Graph, id: NodeId) -> bool {
         return false;
     }
     match &node.op {
-        Op::Conv { groups, .. } => *groups > 1,
-        Op::Pool { .. } | Op::PerChannel | Op::GlobalSum => true,
+        Op::Conv { groups, .. } | Op::ConvTranspose { groups, .. } => *groups > 1,
+        Op::Pool { .. } | Op::Pad { .. } | Op::Resize { .. } => true,
+        Op::PerChannel | Op::GlobalSum => true,
         Op::Elementwise => reads_along(graph, node, 1),
+        Op::Across { axes } => !axes.contains(&1),
         Op::Concat { axis } => *axis != 1,
         Op::Flatten { axis } => *axis == 1,
         Op::Gemm { .. } | Op::Opaque => false,

@@ -42,18 +42,20 @@ pub fn macs_over(graph: &Graph, id: NodeId, output: &Region, input: &Region) -> 
         return 0;
     };
     let kernel = &graph.weight(*weight).shape;
-    let channels = input.0.get(1).map_or(0, |axis| axis.len());
-    let terms = match &node.op {
-        Op::Conv { groups, .. } => {
-            let channels = match groups {
-                1 => channels,
-                _ => kernel.get(1).copied().unwrap_or(0),
-            };
-            let taps = kernel.iter().skip(2);
-            taps.fold(channels, |product, &axis| product.saturating_mul(axis))
-        }
-        Op::Gemm { .. } => channels,
-        _ => 0,
+    let channels = |region: &Region| region.0.get(1).map_or(0, |axis| axis.len());
+    let taps = |first: usize| {
+        let taps = kernel.iter().skip(2);
+        taps.fold(first, |product, &axis| product.saturating_mul(axis))
     };
-    (output.volume() as u64).saturating_mul(terms as u64)
+    let per_group = kernel.get(1).copied().unwrap_or(0);
+    let (elements, terms) = match &node.op {
+        Op::Conv { groups: 1, .. } => (output.volume(), taps(channels(input))),
+        Op::Conv { .. } => (output.volume(), taps(per_group)),
+        // Every input element is multiplied by each tap of each output channel of its group.
+        Op::ConvTranspose { groups: 1, .. } => (input.volume(), taps(channels(output))),
+        Op::ConvTranspose { .. } => (input.volume(), taps(per_group)),
+        Op::Gemm { .. } => (output.volume(), channels(input)),
+        _ => (0, 0),
+    };
+    (elements as u64).saturating_mul(terms as u64)
 }

@@ -9,15 +9,17 @@ mod facts;
 mod need;
 mod node;
 mod order;
+mod regions;
 mod sub_model;
 mod value;
 
 pub use cuttable::{channelwise, cuttable};
 pub use dtype::Dtype;
 pub use facts::{activation_bytes, macs, macs_over, weight_bytes};
-pub use need::{computable, input_needs, piece_regions, weight_needs, NeedError};
+pub use need::{computable, input_needs, weight_needs};
 pub use node::{Attribute, Node, Op, Operand, PoolKind};
 pub use order::{check_graph, GraphError};
+pub use regions::{piece_regions, NeedError};
 pub use sub_model::SubModel;
 pub use value::Value;
 

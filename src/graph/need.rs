@@ -1,34 +1,12 @@
-//! Which regions of its inputs and weights a node needs for a region of its output, and the same
-//! walked backwards through a piece.
-//!
-//! One rule serves the compilers, `plan::check` and the cutter: what a piece computes is the hull
-//! of what its outputs and its own nodes need, rounded up to what the operator can compute alone.
-
-use std::collections::BTreeMap;
-
-use thiserror::Error;
+//! Which regions of its inputs and weights a node needs for a region of its output.
 
 use super::{Graph, Node, Op, Operand};
-use crate::geometry::{Interval, Region};
+use crate::geometry::{Interval, Region, Window};
 use crate::ids::{ActivationId, NodeId, WeightId};
 
-/// Regions that no piece can have.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NeedError {
-    /// A region has another number of axes than its activation, or reaches outside of it.
-    #[error("activation {activation}: region {region} is not inside of shape {shape:?}")]
-    Outside {
-        /// The activation's name.
-        activation: String,
-        /// The region.
-        region: Region,
-        /// The activation's shape.
-        shape: Vec<usize>,
-    },
-}
-
 /// The smallest region around `output` that the node can compute by itself: whole for an opaque
-/// operator, whole blocks for a Flatten, whole groups for a grouped convolution.
+/// operator, whole blocks for a Flatten or a Resize, whole groups for a grouped convolution, the
+/// whole of those axes across which an operator works.
 pub fn computable(graph: &Graph, id: NodeId, output: &Region) -> Region {
     let node = graph.node(id);
     let shape = &graph.activation(node.outputs[0]).shape;
@@ -37,10 +15,18 @@ pub fn computable(graph: &Graph, id: NodeId, output: &Region) -> Region {
     }
     match &node.op {
         Op::Opaque => Region::whole(shape),
-        Op::Conv { groups, .. } if *groups > 1 => {
+        Op::Conv { groups, .. } | Op::ConvTranspose { groups, .. } if *groups > 1 => {
             let block = shape[1] / groups;
             output.with_axis(1, round(output.0[1], block))
         }
+        Op::Resize { factors } => {
+            let mut region = output.clone();
+            for (axis, &factor) in region.0.iter_mut().skip(2).zip(factors) {
+                *axis = round(*axis, factor);
+            }
+            region
+        }
+        Op::Across { axes } => whole_along(output, axes, shape),
         Op::Flatten { axis } => {
             let input = operand_shape(graph, node, 0);
             let (outer, inner) = flatten_blocks(&input, *axis);
@@ -111,29 +97,32 @@ fn operand_need(
     }
     match op {
         // Operands behind the first of these are constants by contract.
-        Op::Conv { .. } | Op::PerChannel | Op::Gemm { .. } if index > 0 => whole,
+        Op::Conv { .. } | Op::ConvTranspose { .. } if index > 0 => whole,
+        Op::Pad { .. } | Op::Resize { .. } | Op::Across { .. } if index > 0 => whole,
+        Op::PerChannel | Op::Gemm { .. } if index > 0 => whole,
         Op::Conv { windows, groups } => {
+            let mut need = slid(output, input, windows);
+            need.0[1] = group_channels(output.0[1], channels, input[1], *groups);
+            need
+        }
+        Op::ConvTranspose { windows, groups } => {
             let mut need = output.clone();
-            need.0[1] = match *groups {
-                1 => whole.0[1],
-                groups => {
-                    let (made, read) = (channels / groups, input[1] / groups);
-                    let groups = round(output.0[1], made);
-                    Interval::new(groups.start / made * read, groups.end / made * read)
-                }
-            };
+            need.0[1] = group_channels(output.0[1], channels, input[1], *groups);
             for (axis, window) in windows.iter().enumerate() {
-                need.0[axis + 2] = window.need(output.0[axis + 2], input[axis + 2]).interval;
+                let made = output.0[axis + 2];
+                need.0[axis + 2] = window.transposed_need(made, input[axis + 2]).interval;
             }
             need
         }
-        Op::Pool { windows, .. } => {
+        Op::Pool { windows, .. } | Op::Pad { windows } => slid(output, input, windows),
+        Op::Resize { factors } => {
             let mut need = output.clone();
-            for (axis, window) in windows.iter().enumerate() {
-                need.0[axis + 2] = window.need(output.0[axis + 2], input[axis + 2]).interval;
+            for (axis, &factor) in need.0.iter_mut().skip(2).zip(factors) {
+                *axis = blocks(*axis, factor);
             }
             need
         }
+        Op::Across { axes } => whole_along(output, axes, input),
         Op::Elementwise => broadcast(output, input),
         Op::PerChannel => output.clone(),
         Op::Flatten { axis } => unflatten(output, input, *axis),
@@ -172,7 +161,11 @@ pub fn weight_needs(
                 (Op::Conv { groups: 1, .. }, 1) => {
                     whole.with_axis(0, output.0[1]).with_axis(1, input.0[1])
                 }
-                (Op::Conv { .. }, _) => whole.with_axis(0, output.0[1]),
+                (Op::ConvTranspose { groups: 1, .. }, 1) => {
+                    whole.with_axis(0, input.0[1]).with_axis(1, output.0[1])
+                }
+                (Op::ConvTranspose { .. }, 1) => whole.with_axis(0, input.0[1]),
+                (Op::Conv { .. } | Op::ConvTranspose { .. }, _) => whole.with_axis(0, output.0[1]),
                 (Op::PerChannel, _) => whole.with_axis(0, output.0[1]),
                 (Op::Gemm { transposed: true }, 1) => {
                     whole.with_axis(0, output.0[1]).with_axis(1, input.0[1])
@@ -189,69 +182,6 @@ pub fn weight_needs(
         .collect()
 }
 
-/// The region that a piece of `nodes` (in the graph's order) computes or reads of every
-/// activation it touches, so that it makes `outputs`.
-///
-/// `summands` gives, for a node whose sum is shared, the box of its first input that this piece
-/// adds up. Activations that nothing in the piece needs are left out.
-///
-/// # Errors
-/// `NeedError::Outside` where an output's region does not fit its activation.
-pub fn piece_regions(
-    graph: &Graph,
-    nodes: &[NodeId],
-    outputs: &[(ActivationId, Region)],
-    summands: &BTreeMap<NodeId, Region>,
-) -> Result<BTreeMap<ActivationId, Region>, NeedError> {
-    let mut regions: BTreeMap<ActivationId, Region> = BTreeMap::new();
-    for (activation, region) in outputs {
-        let shape = &graph.activation(*activation).shape;
-        if region.rank() != shape.len() || !Region::whole(shape).contains(region) {
-            return Err(NeedError::Outside {
-                activation: graph.activation(*activation).name.clone(),
-                region: region.clone(),
-                shape: shape.clone(),
-            });
-        }
-        widen(&mut regions, *activation, region);
-    }
-    for &id in nodes.iter().rev() {
-        let node = graph.node(id);
-        if node
-            .outputs
-            .iter()
-            .all(|output| !regions.contains_key(output))
-        {
-            continue;
-        }
-        // Only opaque operators have several outputs, and they make each of them whole.
-        for &output in &node.outputs {
-            let asked = regions.get(&output).cloned();
-            let made = match (&node.op, asked) {
-                (Op::Opaque, _) | (_, None) => graph.whole(output),
-                (_, Some(asked)) => computable(graph, id, &asked),
-            };
-            widen(&mut regions, output, &made);
-        }
-        let made = regions[&node.outputs[0]].clone();
-        for (index, activation, need) in input_needs(graph, id, &made) {
-            let need = match summands.get(&id) {
-                Some(summand) if index == 0 => need.intersect(summand),
-                _ => need,
-            };
-            widen(&mut regions, activation, &need);
-        }
-    }
-    Ok(regions)
-}
-
-fn widen(regions: &mut BTreeMap<ActivationId, Region>, id: ActivationId, region: &Region) {
-    let wider = regions
-        .get(&id)
-        .map_or_else(|| region.clone(), |old| old.hull(region));
-    regions.insert(id, wider);
-}
-
 fn operand_shape(graph: &Graph, node: &Node, index: usize) -> Vec<usize> {
     match node.inputs[index] {
         Operand::Activation(a) => graph.activation(a).shape.clone(),
@@ -260,12 +190,43 @@ fn operand_shape(graph: &Graph, node: &Node, index: usize) -> Vec<usize> {
     }
 }
 
+/// What windows that slide over the spatial axes need for `output`.
+fn slid(output: &Region, input: &[usize], windows: &[Window]) -> Region {
+    let mut need = output.clone();
+    for (axis, window) in windows.iter().enumerate() {
+        need.0[axis + 2] = window.need(output.0[axis + 2], input[axis + 2]).interval;
+    }
+    need
+}
+
+/// The input channels of the groups that make these output channels, of `made` and `read` ones.
+fn group_channels(output: Interval, made: usize, read: usize, groups: usize) -> Interval {
+    if groups == 1 {
+        return Interval::whole(read);
+    }
+    let (made, read) = (made / groups, read / groups);
+    let groups = blocks(output, made);
+    Interval::new(groups.start * read, groups.end * read)
+}
+
+/// The same box, whole along `axes` of a tensor of this shape.
+fn whole_along(region: &Region, axes: &[usize], shape: &[usize]) -> Region {
+    let mut region = region.clone();
+    for &axis in axes {
+        region.0[axis] = Interval::whole(shape[axis]);
+    }
+    region
+}
+
+/// The blocks of `block` elements that cover an interval.
+fn blocks(interval: Interval, block: usize) -> Interval {
+    Interval::new(interval.start / block, interval.end.div_ceil(block))
+}
+
 /// The interval in blocks of `block` that covers `interval`, back in elements.
 fn round(interval: Interval, block: usize) -> Interval {
-    Interval::new(
-        interval.start / block * block,
-        interval.end.div_ceil(block) * block,
-    )
+    let covering = blocks(interval, block);
+    Interval::new(covering.start * block, covering.end * block)
 }
 
 /// Elements of the input behind its first axis, on both sides of a Flatten's `axis`: cuts of the
@@ -278,9 +239,6 @@ fn flatten_blocks(input: &[usize], axis: usize) -> (usize, usize) {
 fn unflatten(output: &Region, input: &[usize], axis: usize) -> Region {
     let (outer, inner) = flatten_blocks(input, axis);
     let mut need = Region::whole(input);
-    let blocks = |interval: Interval, block: usize| {
-        Interval::new(interval.start / block, interval.end.div_ceil(block))
-    };
     if axis > 0 {
         need.0[0] = blocks(output.0[0], outer);
     }

@@ -67,6 +67,14 @@ pub enum Op {
         /// Groups of channels; 1 for a full convolution, C for a depthwise one.
         groups: usize,
     },
+    /// `ConvTranspose`: input 0 `[N, C, spatial…]`, input 1 the kernel `[C, M/groups, …]`, input 2
+    /// the bias `[M]` or absent. Its output may be longer at the end than the windows say.
+    ConvTranspose {
+        /// One window for each spatial axis, sliding over the output.
+        windows: Vec<Window>,
+        /// Groups of channels; 1 for a full convolution, C for a depthwise one.
+        groups: usize,
+    },
     /// `MaxPool`, `AveragePool`: input 0 `[N, C, spatial…]`.
     Pool {
         /// One window for each spatial axis.
@@ -74,8 +82,25 @@ pub enum Op {
         /// Which pooling.
         kind: PoolKind,
     },
+    /// `Pad` of the spatial axes with zeros: input 0 `[N, C, spatial…]`, others are constants.
+    Pad {
+        /// For each spatial axis a window of one tap with the padding.
+        windows: Vec<Window>,
+    },
+    /// `Resize` to the nearest: every element of input 0 `[N, C, spatial…]` becomes a block of
+    /// equal ones; other inputs are constants.
+    Resize {
+        /// Length of the block along each spatial axis.
+        factors: Vec<usize>,
+    },
     /// Output element i depends on element i of every input, with ONNX broadcasting.
     Elementwise,
+    /// `Softmax`, `LRN`, a reduction that keeps its axes: an output element depends on the
+    /// elements of input 0 that differ from it along `axes` at most; other inputs are constants.
+    Across {
+        /// Which axes, ascending; a reduction leaves them with length 1.
+        axes: Vec<usize>,
+    },
     /// `BatchNormalization` at inference and the like: input 0 `[N, C, …]`, every other input a
     /// constant `[C]`.
     PerChannel,
@@ -119,9 +144,10 @@ impl Op {
     pub fn is_linear(&self) -> bool {
         match self {
             Op::Conv { .. } | Op::Gemm { .. } | Op::GlobalSum | Op::Flatten { .. } => true,
-            Op::Concat { .. } => true,
+            Op::Concat { .. } | Op::ConvTranspose { .. } => true,
+            Op::Pad { .. } | Op::Resize { .. } => true,
             Op::Pool { kind, .. } => matches!(kind, PoolKind::Average { .. }),
-            Op::Elementwise | Op::PerChannel | Op::Opaque => false,
+            Op::Elementwise | Op::PerChannel | Op::Across { .. } | Op::Opaque => false,
         }
     }
 }

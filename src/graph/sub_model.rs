@@ -1,5 +1,7 @@
 //! A sub-model on its way from the cutter to an engine.
 
+use std::sync::Arc;
+
 use super::Value;
 
 /// An ONNX model whose large initialisers travel beside it.
@@ -11,6 +13,6 @@ pub struct SubModel {
     /// initialiser whose data is in `weights` has `data_location` EXTERNAL and its own name as
     /// the `location`.
     pub onnx: Vec<u8>,
-    /// The data of the external initialisers, by name.
-    pub weights: Vec<(String, Value)>,
+    /// The data of the external initialisers, by name; shared with other sub-models that use it.
+    pub weights: Vec<(String, Arc<Value>)>,
 }

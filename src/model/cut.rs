@@ -4,10 +4,15 @@
 //! it afterwards, from a model file, a folder or messages. What a piece computes is worked out by
 //! `plan::piece_work` alone, so that deployment, `check` and the cutter agree.
 
+mod conv;
 mod draft;
 mod nodes;
+mod padding;
 mod pool;
+mod resize;
 mod tensors;
+
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use prost::Message;
@@ -33,7 +38,7 @@ pub fn cut(
     piece: PieceId,
     weights: &dyn Weights,
 ) -> Result<SubModel> {
-    let mut take = |weight, region: &Region| weights.slice(weight, region);
+    let mut take = |weight, region: &Region| Ok(Arc::new(weights.slice(weight, region)?));
     cut_with(graph, plan, rank, piece, &mut take)
 }
 
@@ -47,7 +52,7 @@ pub fn cut_with(
     plan: &Plan,
     rank: Rank,
     piece: PieceId,
-    take: &mut dyn FnMut(WeightId, &Region) -> Result<Value>,
+    take: &mut dyn FnMut(WeightId, &Region) -> Result<Arc<Value>>,
 ) -> Result<SubModel> {
     let draft = draft(graph, plan, rank, piece)?;
     let mut weights = Vec::with_capacity(draft.weights.len());

@@ -19,11 +19,14 @@ mod error;
 mod frames;
 mod grow;
 mod layout;
+mod made;
 mod pairs;
 mod pieces;
 mod space;
+mod stage_tally;
 mod tally;
 mod transfer;
+mod weights;
 mod zone;
 
 pub use autodice::sender_receiver;
@@ -32,12 +35,17 @@ pub use check::{check, CheckError};
 pub use compile::{compile, compile_owners};
 pub use dump::{dump, step_name};
 pub use error::PlanError;
+pub use made::{Made, Makers};
 pub use pieces::{piece_work, PieceWork};
+pub use stage_tally::{
+    idle_ranks, stages, stages_tally, warnings, Stage, StageTally, StageTurn, StagesTally,
+};
 use tally::tally_of;
 pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };
 pub use transfer::{message_tag, MAX_TAG, MAX_WINDOW};
+pub use weights::{loading, Loading, SliceKey, SLICES_AHEAD};
 
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::weights::{held_bytes, load_bytes, loading_of};
 use super::{piece_work, Piece, PieceWork, Plan, Step};
 use crate::geometry::Region;
 use crate::graph::{macs_over, Graph, NeedError};
@@ -19,6 +20,11 @@ pub struct Tally {
 pub struct RankTally {
     /// Bytes of the weight slices of its pieces, each distinct slice once.
     pub weight_bytes: u64,
+    /// Bytes of those slices as the engine holds them, nearly: one packed copy of each, and no raw
+    /// one.
+    pub held_bytes: u64,
+    /// Bytes of raw slices that are in memory beside that while the pieces are loaded, at most.
+    pub load_bytes: u64,
     /// Bytes of the parts that live at once in one frame, at most. A part that receives lives
     /// from the frame's opening, one that is sent to the frame's end.
     pub part_bytes: u64,
@@ -44,13 +50,14 @@ pub struct TurnTally {
 }
 
 impl RankTally {
-    /// An estimate of all bytes with `window` frames in flight. Weights count twice, as read and
-    /// as the engine packs them; one piece runs at a time.
+    /// An estimate of all bytes with `window` frames in flight: weights as they are held, what
+    /// loading them takes besides (the allocator may keep it), and frames; one piece runs at a
+    /// time.
     pub fn memory(&self, window: u32) -> u64 {
         let frame = self.part_bytes.saturating_add(self.message_bytes);
         let frames = frame.saturating_mul(u64::from(window));
-        let weights = self.weight_bytes.saturating_mul(2);
-        weights
+        self.held_bytes
+            .saturating_add(self.load_bytes)
             .saturating_add(frames)
             .saturating_add(self.inner_bytes)
     }
@@ -77,8 +84,11 @@ pub(super) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> 
         let both = || pieces.iter().zip(works);
         let piece_macs: Vec<u64> = both().map(|(p, work)| macs(graph, p, work)).collect();
         let turns = 0..plan.cycle as usize;
+        let loading = loading_of(graph, plan, rank, works);
         RankTally {
             weight_bytes: weight_bytes(graph, works),
+            held_bytes: held_bytes(graph, &loading),
+            load_bytes: load_bytes(graph, works, &loading),
             part_bytes: turns
                 .clone()
                 .map(|t| part_bytes(graph, plan, rank, t))
@@ -152,7 +162,8 @@ fn weight_bytes(graph: &Graph, works: &[PieceWork]) -> u64 {
     bytes.fold(0, |sum, bytes| sum.saturating_add(bytes as u64))
 }
 
-fn macs(graph: &Graph, piece: &Piece, work: &PieceWork) -> u64 {
+/// Multiply-accumulates of a piece.
+pub(super) fn macs(graph: &Graph, piece: &Piece, work: &PieceWork) -> u64 {
     let nodes = piece.nodes.iter().filter_map(|&id| {
         let made = work.made(graph, id)?;
         Some(macs_over(

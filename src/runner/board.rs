@@ -162,9 +162,13 @@ impl Board {
     }
 
     /// For the compute thread: an effect in the middle of its work.
+    ///
+    /// Where both threads share a core, a woken main thread would wait for the end of this
+    /// thread's slice, which is milliseconds: the core is offered to it at once.
     pub fn emit(&self, sequence: u64, effect: Effect) {
         self.lock().effects.push((sequence, effect));
         self.main.unpark();
+        std::thread::yield_now();
     }
 
     /// For the compute thread: puts a frame back.

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::geometry::Region;
     use crate::graph::{Dtype, Weight};
-    use crate::ids::{PieceId, WeightId};
+    use crate::ids::WeightId;
 
     #[test]
     fn a_changed_or_short_file_is_as_if_it_were_not_there() {
@@ -121,7 +121,6 @@ mod tests {
         };
         let region = Region::whole(&[3]);
         let slice = Slice {
-            piece: PieceId(0),
             weight: WeightId(0),
             region,
         };

@@ -1,9 +1,10 @@
 //! Bringing every rank the weights of its own pieces, and no others.
 //!
 //! Rank 0 reads slices from the model's file and sends them in chunks, each rank's in the order
-//! in which it loads its pieces; both sides work the order out from the plan. A rank holds the
-//! slices of one piece (and of the next one, while that arrives) until the engine has packed
-//! them.
+//! in which it loads its pieces; both sides work the order out from the plan. A slice travels once
+//! to a rank, whatever the number of its pieces that use it; a slice inside of another one of the
+//! same rank travels as well. A rank holds a slice (and a few of the next, while they arrive)
+//! until the engine has packed it for the last piece that uses it.
 
 use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -17,9 +18,9 @@ use crate::comm::Mailbox;
 use crate::comm::{Channel, Header, Link, ReceiveId, SendId};
 use crate::geometry::{Interval, Region};
 use crate::graph::{Dtype, Value};
-use crate::ids::{PieceId, Rank, WeightId};
+use crate::ids::{Rank, WeightId};
 use crate::model::Weights;
-use crate::plan::piece_work;
+use crate::plan::{loading, SLICES_AHEAD};
 
 /// Most bytes of one message; a row that is longer still travels in one.
 const CHUNK: usize = 1 << 20;
@@ -28,33 +29,21 @@ const AHEAD: usize = 4;
 const TAG: u32 = 100;
 const WEIGHTS: u32 = 4;
 
-/// A slice that a piece needs.
+/// A slice that a rank needs, for one piece or for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// For which piece of the rank.
-    pub piece: PieceId,
     /// Of which weight.
     pub weight: WeightId,
     /// Which box of it.
     pub region: Region,
 }
 
-/// The slices of one rank, in the order in which it loads them.
+/// The slices of one rank, each once, in the order in which it loads them.
 pub fn slices(program: &Program, rank: Rank) -> Vec<Slice> {
-    let pieces = &program.plan.ranks[rank.index()].pieces;
-    let mut out = Vec::new();
-    for (index, piece) in pieces.iter().enumerate() {
-        let work = piece_work(&program.graph, &program.plan, rank, piece);
-        let work = work.expect("check has accepted the plan");
-        let piece = PieceId::new(index);
-        let own = work.weights.into_iter();
-        out.extend(own.map(|(_, _, weight, region)| Slice {
-            piece,
-            weight,
-            region,
-        }));
-    }
-    out
+    let loading = loading(&program.graph, &program.plan, rank);
+    let slices = loading.expect("check has accepted the plan").slices;
+    let slice = |(weight, region)| Slice { weight, region };
+    slices.into_iter().map(slice).collect()
 }
 
 /// A slice as messages: boxes that lie behind each other in the slice's own bytes.
@@ -199,7 +188,8 @@ impl Taker {
                 boxes.map(move |chunk| chunk.volume() * item)
             })
             .collect();
-        let (to_loader, from_main) = sync_channel(1);
+        // One more is full and waits for its place.
+        let (to_loader, from_main) = sync_channel(SLICES_AHEAD - 1);
         let (posted, filling, full) = (VecDeque::new(), None, None);
         (
             Self {

@@ -1,10 +1,11 @@
 //! Loading a rank's pieces: from the model's file, from messages, or from its own folder.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{ensure, Context};
 
 use super::cache::Cache;
 use super::deploy::{slices, until, Sender, Slice, Taker};
@@ -15,11 +16,13 @@ use super::setup::{aside, join, pump, spawn, verdict, NOTE_LIMIT};
 use crate::comm::collective::gather_bytes;
 use crate::comm::{Link, Mailbox};
 use crate::engine::{Engine, Executable};
+use crate::geometry::Region;
 use crate::graph::{SubModel, Value};
-use crate::ids::{PieceId, Rank};
+use crate::ids::{PieceId, Rank, WeightId};
 use crate::model::cut::cut_with;
 use crate::model::folder::Folder;
 use crate::model::Weights;
+use crate::plan::{loading, Loading, SliceKey};
 
 /// Where a rank's weights come from.
 pub enum Origin {
@@ -129,22 +132,67 @@ fn load_pieces(
         Origin::Folder(dir) => Some(open_folder(dir, program)?),
         _ => None,
     };
-    let count = program.own().pieces.len();
+    let graph = &program.graph;
+    let order = loading(graph, &program.plan, program.rank);
+    let order = order.expect("check has accepted the plan");
+    let mut raw = RawSlices::new(&order);
     let mut arriving = Arriving::new(program, origin, values);
-    let load = |index: usize| {
-        let piece = PieceId::new(index);
-        let sub_model = match (&folder, origin, values) {
-            (Some(folder), ..) => folder.sub_model(piece),
-            (_, Origin::Model(weights), _) => cut(program, piece, |weight, region| {
-                weights.slice(weight, region)
+    let mut load = |piece: PieceId| {
+        let sub_model = match (&folder, origin) {
+            (Some(folder), _) => folder.sub_model(piece),
+            (None, Origin::Model(weights)) => cut(program, piece, |weight, region| {
+                raw.take(weight, region, || weights.slice(weight, region))
             }),
-            (_, Origin::Messages(_), _) => cut(program, piece, |_, _| arriving.next()),
-            (None, Origin::Folder(_), _) => unreachable!("the folder was opened above"),
+            (None, _) => cut(program, piece, |weight, region| {
+                raw.take(weight, region, || arriving.next(weight, region))
+            }),
         };
-        sub_model.and_then(|sub_model| engine.load(sub_model))
+        engine.load(sub_model?)
     };
-    let loaded: anyhow::Result<Pieces> = (0..count).map(load).collect();
-    loaded.map_err(|error| Failure::input(&error))
+    let mut pieces: Vec<_> = order.pieces.iter().map(|_| None).collect();
+    for &piece in &order.pieces {
+        let loaded = load(piece).map_err(|error| Failure::input(&error))?;
+        pieces[piece.index()] = Some(loaded);
+    }
+    let pieces = pieces
+        .into_iter()
+        .map(|piece| piece.expect("every piece is in the order"));
+    Ok(pieces.collect())
+}
+
+/// The elements of the slices that a piece still waits for, each once.
+struct RawSlices<'a> {
+    /// By slice: how often it is still asked for, and its elements where they have come.
+    slices: HashMap<&'a SliceKey, (usize, Option<Arc<Value>>)>,
+}
+
+impl<'a> RawSlices<'a> {
+    fn new(order: &'a Loading) -> Self {
+        let uses = order.uses.iter().map(|&uses| (uses, None));
+        Self {
+            slices: order.slices.iter().zip(uses).collect(),
+        }
+    }
+
+    /// A slice's elements, from `fetch` the first time; whoever asks last has them alone.
+    fn take(
+        &mut self,
+        weight: WeightId,
+        region: &Region,
+        fetch: impl FnOnce() -> anyhow::Result<Value>,
+    ) -> anyhow::Result<Arc<Value>> {
+        let slice = self.slices.get_mut(&(weight, region.clone()));
+        let (left, held) = slice.context("a slice that is not planned")?;
+        *left = left.checked_sub(1).context("a slice more than planned")?;
+        let value = match held.take() {
+            Some(value) => value,
+            None => Arc::new(fetch()?),
+        };
+        if *left > 0 {
+            *held = Some(Arc::clone(&value));
+        }
+        Ok(value)
+    }
 }
 
 /// A rank's slices in order: from messages, or from its cache where it wants none.
@@ -176,8 +224,13 @@ impl<'a> Arriving<'a> {
         }
     }
 
-    fn next(&mut self) -> anyhow::Result<Value> {
+    /// The next slice, which must be this one.
+    fn next(&mut self, weight: WeightId, region: &Region) -> anyhow::Result<Value> {
         let slice = self.slices.next().context("a slice more than planned")?;
+        ensure!(
+            slice.weight == weight && slice.region == *region,
+            "slices arrive in another order than they are loaded in"
+        );
         let (values, wanted) = self.values.context("no messages to wait for")?;
         let graph = &self.program.graph;
         let index = self.index;
@@ -203,7 +256,7 @@ impl<'a> Arriving<'a> {
 fn cut(
     program: &Program,
     piece: PieceId,
-    mut take: impl FnMut(crate::ids::WeightId, &crate::geometry::Region) -> anyhow::Result<Value>,
+    mut take: impl FnMut(WeightId, &Region) -> anyhow::Result<Arc<Value>>,
 ) -> anyhow::Result<SubModel> {
     cut_with(
         &program.graph,
@@ -226,3 +279,6 @@ fn open_folder(dir: &Path, program: &Program) -> Result<Folder, Failure> {
     }
     Ok(folder)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::binding::{current_mask, Mask};
 use crate::comm::collective::{agree, agree_hash, broadcast_bytes, gather_bytes};
 use crate::comm::{Link, Mailbox};
 use crate::graph::{check_graph, Graph};
-use crate::plan::{check, compile};
+use crate::plan::{check, compile, stages, warnings, Plan};
 use crate::platform::match_roles;
 use crate::spec::{yaml, Spec};
 
@@ -288,14 +288,27 @@ pub fn agree_on_plan(
         )),
         _ => Ok(program),
     };
-    verdict(link, place, own)
+    let program = verdict(link, place, own)?;
+    if rank.index() == 0 {
+        warn(ready, &program.plan);
+    }
+    Ok(program)
+}
+
+/// Says what may surprise whoever wrote the spec.
+fn warn(ready: &Ready, plan: &Plan) {
+    // Names that do not fit were refused when the plan was compiled.
+    let stages = stages(&ready.graph, &ready.spec).unwrap_or_default();
+    for line in warnings(plan, &stages) {
+        log::warn!("{}: {line}", ready.spec_file);
+    }
 }
 
 /// The checked plan of a spec for a world of `size` ranks.
 ///
 /// # Errors
 /// `Failure` of the user's: what does not fit, and the command line that would.
-pub fn plan_of(ready: &Ready, size: usize) -> Result<crate::plan::Plan, Failure> {
+pub fn plan_of(ready: &Ready, size: usize) -> Result<Plan, Failure> {
     let wrong = |line: String| Failure::new(WRONG_INPUT, line);
     check_size(ready, size)?;
     let plan = compile(&ready.graph, &ready.spec)

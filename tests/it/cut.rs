@@ -8,4 +8,5 @@ mod folders;
 mod geometry;
 mod operators;
 mod random;
+mod spatial;
 mod sums;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use autodice::geometry::{copy_box, runs, shares_to_intervals, Interval, Region, Window};
-use autodice::graph::{input_needs, macs, piece_regions, Graph, PoolKind};
+use autodice::graph::{
+    channelwise, computable, cuttable, input_needs, macs, piece_regions, Graph, PoolKind,
+};
 use autodice::ids::{ActivationId, NodeId};
 
 use crate::support::graph_builder::{square, GraphBuilder};
@@ -498,4 +500,195 @@ fn boxes_of(shape: &[usize]) -> Vec<Region> {
         }
     }
     all
+}
+
+/// The rule against a list of every tap, and the piece that it describes: as long as what is
+/// asked for, with every tap where the whole model has it.
+#[test]
+fn transposed_windows_need_what_their_taps_reach() {
+    let mut cases = 0;
+    for (k, s, d) in (1..=4).flat_map(|k| (1..=4).flat_map(move |s| [(k, s, 1), (k, s, 2)])) {
+        for (pad_before, pad_after, extra) in [
+            (0, 0, 0),
+            (1, 0, 0),
+            (0, 2, 1),
+            (2, 1, 0),
+            (1, 1, 3),
+            (5, 0, 6),
+        ] {
+            let window = Window {
+                kernel: k,
+                stride: s,
+                dilation: d,
+                pad_before,
+                pad_after,
+                ceil: false,
+            };
+            for input in 1..=4usize {
+                let Some(length) = window.transposed_output(input, extra) else {
+                    continue;
+                };
+                let taps: Vec<(usize, i64)> = (0..input)
+                    .flat_map(|i| (0..k).map(move |t| (i, (i * s + t * d) as i64)))
+                    .map(|(i, full)| (i, full - pad_before as i64))
+                    .collect();
+                for (a, b) in (0..length).flat_map(|a| (a + 1..=length).map(move |b| (a, b))) {
+                    check_transposed(&window, (a, b), input, &taps);
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert!(cases > 20_000, "{cases}");
+    let none = Window::POINT.transposed_need(Interval::new(2, 2), 4);
+    assert!(none.interval.is_empty());
+}
+
+fn check_transposed(window: &Window, (a, b): (usize, usize), input: usize, taps: &[(usize, i64)]) {
+    let place = format!("{window:?}: {a}:{b} of {input}");
+    let inside = |to: i64| (a as i64..b as i64).contains(&to);
+    let reaching = taps.iter().filter(|tap| inside(tap.1)).map(|tap| tap.0);
+    let (low, high) = (reaching.clone().min(), reaching.max());
+    let need = window.transposed_need(Interval::new(a, b), input);
+    match (low, high) {
+        (Some(low), Some(high)) => {
+            assert_eq!(need.interval, Interval::new(low, high + 1), "{place}")
+        }
+        _ => assert!(need.interval.is_empty(), "{place}"),
+    }
+    let held = need.zeros_before + need.interval.len() + need.zeros_after;
+    let piece = Window {
+        pad_before: need.crop_before,
+        pad_after: need.crop_after,
+        ..*window
+    };
+    assert_eq!(piece.transposed_output(held, 0), Some(b - a), "{place}");
+    for i in need.interval.start..need.interval.end {
+        let own = (need.zeros_before + i - need.interval.start) * window.stride;
+        let own = own as i64 - need.crop_before as i64;
+        let whole = (i * window.stride) as i64 - window.pad_before as i64;
+        assert_eq!(own, whole - a as i64, "{place}");
+    }
+}
+
+/// One node over random boxes: what it needs is the hull of what evaluation asks for.
+#[test]
+fn needs_of_one_node_are_what_its_elements_ask_for() {
+    let mut random = Random(8);
+    let mut exact = 0;
+    for case in 0..400 {
+        let mut builder = GraphBuilder::new("one");
+        let shape = [1, 4, 2 + random.below(4), 2 + random.below(4)];
+        let x = builder.input(&shape);
+        let mut windows = |least: usize| -> Vec<Window> {
+            (0..2)
+                .map(|_| Window {
+                    kernel: least + random.below(4),
+                    stride: 1 + random.below(3),
+                    dilation: 1 + random.below(2),
+                    pad_before: random.below(2),
+                    pad_after: random.below(2),
+                    ceil: false,
+                })
+                .collect()
+        };
+        let made = match case % 4 {
+            0 => {
+                let windows = windows(3);
+                let groups = [1, 2, 4][random.below(3)];
+                builder.conv_transpose(x, 4, windows, (groups, random.below(3)))
+            }
+            1 => {
+                let pads = windows(1).into_iter().map(|w| Window {
+                    pad_before: w.pad_before,
+                    pad_after: w.pad_after,
+                    ..Window::POINT
+                });
+                builder.pad(x, pads.collect())
+            }
+            2 => builder.resize(x, &[1 + random.below(3), 1 + random.below(3)]),
+            _ => builder.across(x, &[vec![1], vec![2], vec![2, 3], vec![]][random.below(4)]),
+        };
+        let graph = builder.finish(&[made]);
+        let node = graph.activation(made).producer.expect("a node");
+        for _ in 0..6 {
+            let mut asked = graph.whole(made);
+            for axis in 1..4 {
+                let length = asked.0[axis].len();
+                let (a, b) = (random.below(length), random.below(length));
+                asked.0[axis] = Interval::new(a.min(b), a.max(b) + 1);
+            }
+            let asked = computable(&graph, node, &asked);
+            let nodes = [node];
+            let mut evaluator = Evaluator::new(&graph, &nodes);
+            evaluator.give_whole(x);
+            for index in indices(&asked) {
+                evaluator.at(made, &index).expect("a whole model");
+            }
+            let need = input_needs(&graph, node, &asked).remove(0).2;
+            match evaluator.asked.get(&x) {
+                Some(hull) => assert_eq!(need, *hull, "{:?} {asked}", graph.node(node).op),
+                None => assert!(need.is_empty(), "{:?} {asked}: {need}", graph.node(node).op),
+            }
+            exact += 1;
+        }
+    }
+    assert_eq!(exact, 2400);
+}
+
+/// The answers by kind, and against the needs: where a node is not to be cut along an axis, one
+/// index of the output needs all of the input's.
+#[test]
+fn what_can_be_cut_along_an_axis() {
+    let mut b = GraphBuilder::new("kinds");
+    let x = b.input(&[1, 4, 6, 6]);
+    let windows = square(3, 1, 1);
+    let one = b.global_sum(x);
+    let flat = b.flatten(x);
+    let cases = [
+        (b.conv(x, 4, windows.clone(), 1), [true, true], false),
+        (b.conv(x, 8, windows.clone(), 4), [true, true], true),
+        (
+            b.conv_transpose(x, 4, windows.clone(), (1, 0)),
+            [true, true],
+            false,
+        ),
+        (
+            b.conv_transpose(x, 4, windows.clone(), (2, 0)),
+            [true, true],
+            true,
+        ),
+        (b.pool(x, PoolKind::Max, windows), [true, true], true),
+        (b.pad(x, square(1, 1, 2)), [true, true], true),
+        (b.resize(x, &[2, 3]), [true, true], true),
+        (b.relu(x), [true, true], true),
+        (b.normalize(x), [true, true], true),
+        (b.concat(&[x, x]), [true, true], false),
+        (b.across(x, &[1]), [true, true], false),
+        (b.across(x, &[2, 3]), [false, false], true),
+        (one, [false, false], true),
+        (b.relu(one), [false, false], true),
+        (flat, [false, false], true),
+        (b.gemm(flat, 5), [false, false], false),
+        (b.softmax(x), [false, false], false),
+    ];
+    let outputs: Vec<ActivationId> = cases.iter().map(|case| case.0).collect();
+    let graph = b.finish(&outputs);
+    for (made, space, channels) in cases {
+        let node = graph.activation(made).producer.expect("a node");
+        let op = &graph.node(node).op;
+        let found = [cuttable(&graph, node, 2), cuttable(&graph, node, 3)];
+        assert_eq!(
+            (found, channelwise(&graph, node)),
+            (space, channels),
+            "{op:?}"
+        );
+        for axis in 2..graph.whole(made).rank() {
+            let one = graph.whole(made).with_axis(axis, Interval::new(0, 1));
+            let one = computable(&graph, node, &one);
+            let (_, read, need) = input_needs(&graph, node, &one).remove(0);
+            let whole = need.0[axis] == graph.whole(read).0[axis];
+            assert_eq!(whole, !space[axis - 2], "{op:?}");
+        }
+    }
 }

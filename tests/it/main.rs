@@ -13,7 +13,9 @@ mod hand_plans;
 mod plan;
 mod read;
 mod refusals;
+mod resident;
 mod runner;
+mod show;
 #[path = "../common/skip.rs"]
 mod skip;
 mod split;

@@ -727,6 +727,18 @@ fn operators_are_classified_by_how_they_depend() {
         all
     };
     let int = Attribute::Int;
+    let text = |text: &str| Attribute::Text(text.into());
+    let same = text("SAME_UPPER");
+    let up = |extra: &[(&'static str, Attribute)]| {
+        let mut all = vec![("strides", ints(&[2, 2])), ("group", Attribute::Int(2))];
+        all.extend(extra.iter().cloned());
+        node("ConvTranspose", "n", &["x", "up"], &["y"], &all)
+    };
+    let nearest = [
+        ("coordinate_transformation_mode", text("asymmetric")),
+        ("nearest_mode", text("floor")),
+        ("mode", text("nearest")),
+    ];
     let cases: Vec<(pb::NodeProto, &str)> = vec![
         (node("Relu", "n", &["x"], &["y"], &[]), "Elementwise"),
         (node("LeakyRelu", "n", &["x"], &["y"], &[]), "Elementwise"),
@@ -764,12 +776,43 @@ fn operators_are_classified_by_how_they_depend() {
             "Concat { axis: 1 }",
         ),
         (
-            node("Softmax", "n", &["x"], &["y"], &[("axis", int(1))]),
-            "Opaque",
+            node("Softmax", "n", &["x"], &["y"], &[("axis", int(-3))]),
+            "Across { axes: [1] }",
         ),
         (
             node("LRN", "n", &["x"], &["y"], &[("size", int(3))]),
+            "Across { axes: [1] }",
+        ),
+        (up(&[("auto_pad", same.clone())]), "ConvTranspose"),
+        (
+            up(&[
+                ("pads", ints(&[1, 0, 0, 2])),
+                ("output_padding", ints(&[1, 0])),
+            ]),
+            "ConvTranspose",
+        ),
+        (up(&[("output_shape", ints(&[13, 11]))]), "ConvTranspose"),
+        // ONNX crops these at both ends, tract at one.
+        (up(&[("output_shape", ints(&[12, 10]))]), "Opaque"),
+        (
+            node("Pad", "n", &["x", "pads"], &["y"], &[]),
+            "Pad { windows",
+        ),
+        (
+            node("Resize", "n", &["x", "", "scales"], &["y"], &nearest),
+            "Resize { factors: [2, 3] }",
+        ),
+        (
+            node("Resize", "n", &["x", "", "scales"], &["y"], &nearest[1..]),
             "Opaque",
+        ),
+        (
+            node("ReduceMean", "n", &["x"], &["y"], &[("axes", ints(&[-3]))]),
+            "Across { axes: [1] }",
+        ),
+        (
+            node("ArgMax", "n", &["x"], &["y"], &[("axis", int(1))]),
+            "Across { axes: [1] }",
         ),
         (
             node(
@@ -866,6 +909,9 @@ fn operators_are_classified_by_how_they_depend() {
             tensor("b8", &counting(&[8])),
             tensor("hw", &integers(&[-1, 2])),
             tensor("depthwise", &counting(&[8, 1, 3, 3])),
+            tensor("up", &counting(&[4, 3, 3, 3])),
+            tensor("pads", &integers(&[0, 0, 1, 2, 0, 0, 0, 1])),
+            tensor("scales", &Value::from_f32(&[4], &[1.0, 1.0, 2.0, 3.0])),
         ];
         let opset = if what.contains("HardSwish") { 14 } else { 13 };
         let graph = graph_of(vec![node], &[("x", x)], &["y"], tensors);
@@ -948,6 +994,9 @@ fn an_upsample_is_a_resize_of_opset_11() {
         let source = fixture.read().unwrap();
         assert_eq!(source.graph.opset, 11);
         assert_eq!(source.graph.nodes[2].op_type, "Resize");
+        let factors = vec![2, 3];
+        assert_eq!(source.graph.nodes[2].op, Op::Resize { factors });
+        assert!(matches!(source.graph.nodes[0].op, Op::Pad { .. }));
         let x = noise(&[1, 2, 2, 3], 3);
         let found = run(&emit(&source), std::slice::from_ref(&x)).remove(0);
         let x = x.to_f32();
@@ -1042,6 +1091,11 @@ fn varied_graph() -> pb::GraphProto {
         ("strides", ints(&[2, 2])),
         ("auto_pad", Attribute::Text("SAME_UPPER".into())),
     ];
+    let back = [
+        ("strides", ints(&[2, 2])),
+        ("pads", ints(&[3, 3, 3, 3])),
+        ("output_padding", ints(&[1, 1])),
+    ];
     let nodes = vec![
         node(
             "BatchNormalization",
@@ -1052,10 +1106,13 @@ fn varied_graph() -> pb::GraphProto {
         ),
         node("MaxPool", "pool", &["b"], &["p"], &pool),
         node("Upsample", "up", &["p", "scales"], &["u"], &[]),
+        node("ConvTranspose", "back", &["u", "t"], &["v"], &back),
+        node("Pad", "pad", &["v"], &["e"], &[("pads", ints(&[0; 8]))]),
+        node("Softmax", "soft", &["e"], &["n"], &[]),
         node(
             "Concat",
             "cat",
-            &["u", "u"],
+            &["u", "n"],
             &["k"],
             &[("axis", Attribute::Int(1))],
         ),
@@ -1077,6 +1134,7 @@ fn varied_graph() -> pb::GraphProto {
         typed,
         target,
         tensor("one", &counting(&[1])),
+        tensor("t", &counting(&[2, 2, 3, 3])),
         tensor("w", &counting(&[64, 3])),
         tensor("scales", &Value::from_f32(&[4], &[1.0, 1.0, 2.0, 2.0])),
     ];

@@ -9,17 +9,32 @@ use prost::Message;
 use tract_linalg::multithread::Executor;
 use tract_onnx::pb;
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModel, InferenceModelExt, TypedSimplePlan,
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::runtime::RunOptions;
 
 use super::super::tensor::{datum_type, Tensor};
+use super::kernels::Notes;
+use super::share::Constants;
 use crate::graph::{Dtype, SubModel, Value};
 
-/// Optimises a sub-model. A weight's bytes are freed as soon as its tensor is made.
-pub(super) fn sub_model(sub_model: SubModel, executor: Executor) -> Result<Arc<TypedSimplePlan>> {
+/// What the sub-models of one engine have in common.
+#[derive(Default)]
+pub(super) struct Common {
+    pub constants: Constants,
+    notes: Notes,
+}
+
+/// Optimises a sub-model. A weight's bytes are freed as soon as its tensor is made, where no other
+/// sub-model waits for them.
+pub(super) fn sub_model(
+    sub_model: SubModel,
+    executor: Executor,
+    common: &Common,
+) -> Result<Arc<TypedSimplePlan>> {
     let SubModel { onnx, weights, .. } = sub_model;
+    let names: Vec<String> = weights.iter().map(|(name, _)| name.clone()).collect();
     let mut proto = pb::ModelProto::decode(&onnx[..]).context("not an ONNX model")?;
     drop(onnx);
     let graph = proto.graph.as_mut().context("an ONNX model of no graph")?;
@@ -33,7 +48,7 @@ pub(super) fn sub_model(sub_model: SubModel, executor: Executor) -> Result<Arc<T
         .into_iter()
         .partition(is_external);
     graph.initializer = inside;
-    let mut weights: HashMap<String, Value> = weights.into_iter().collect();
+    let mut weights: HashMap<String, Arc<Value>> = weights.into_iter().collect();
     let mut constants = HashMap::new();
     for tensor in external {
         let value = weights
@@ -52,6 +67,8 @@ pub(super) fn sub_model(sub_model: SubModel, executor: Executor) -> Result<Arc<T
         node.outputs[0].fact = InferenceFact::try_from(&tensor)?;
         node.op = Box::new(Const::new(tensor)?);
     }
+    let mut model = common.notes.follow(&names, || optimized(model))?;
+    common.constants.share(&mut model)?;
     plan(model, executor)
 }
 
@@ -112,15 +129,19 @@ pub(super) fn file(
         );
     }
     model.set_input_outlets(&inputs)?;
-    plan(model, executor)
+    plan(optimized(model)?, executor)
 }
 
-fn plan(model: InferenceModel, executor: Executor) -> Result<Arc<TypedSimplePlan>> {
+/// Simplified and optimised. One of tract's simplifying rules fails on a few right models, such as
+/// a 1×1 convolution with stride and padding behind another; then it goes without them.
+fn optimized(model: InferenceModel) -> Result<TypedModel> {
     let typed = model.into_typed()?;
-    // One of tract's simplifying rules fails on a few right models, such as a 1×1 convolution with
-    // stride and padding behind another; then it goes without them.
     let mut model = typed.clone().into_decluttered().unwrap_or(typed);
     model.optimize()?;
+    Ok(model)
+}
+
+fn plan(model: TypedModel, executor: Executor) -> Result<Arc<TypedSimplePlan>> {
     for (index, &outlet) in model.outputs.iter().enumerate() {
         let fact = model.outlet_fact(outlet)?;
         fact.shape

@@ -1,7 +1,7 @@
 //! The operators that the builder knows.
 
 use super::window::Slide;
-use super::{elements, stream, Conv, Fill, Handle, ModelBuilder, Pool, Weights};
+use super::{elements, stream, Conv, Fill, Handle, Hw, ModelBuilder, Pool, Weights};
 use crate::graph::{Attribute, Value};
 
 impl ModelBuilder {
@@ -26,7 +26,8 @@ impl ModelBuilder {
         self.push("Conv", name, &[x], &weights, &attributes, &shape)
     }
 
-    /// `ConvTranspose` of an `[N, C, H, W]` activation, output (H - 1) · stride + span - pads.
+    /// `ConvTranspose` of an `[N, C, H, W]` activation, output (H - 1) · stride + span - pads and
+    /// the output padding.
     pub fn conv_transpose(&mut self, name: &str, x: Handle, conv: Conv) -> Handle {
         let [n, channels, h, w] = self.image(name, x);
         let Conv { slide, groups, .. } = conv;
@@ -35,7 +36,11 @@ impl ModelBuilder {
             let message = format!("{channels} to {out} channels cannot be had in {groups} groups");
             self.fail(name, &message);
         }
-        let output = [slide.transposed(0, h), slide.transposed(1, w)];
+        let [more_h, more_w] = conv.output_padding;
+        let output = [
+            slide.transposed(0, h, more_h),
+            slide.transposed(1, w, more_w),
+        ];
         let [Some(oh), Some(ow)] = output else {
             self.fail(name, &format!("nothing is left of an input of {h}x{w}"));
             return x;
@@ -49,7 +54,10 @@ impl ModelBuilder {
         let per_input = elements(&kernel[1..]);
         self.count(name, elements(self.shape(x)).saturating_mul(per_input));
         let shape = [n, conv.out_channels, oh, ow];
-        let attributes = conv_attributes(conv);
+        let mut attributes = conv_attributes(conv);
+        if conv.output_padding != [0, 0] {
+            attributes.push(("output_padding", pair(conv.output_padding)));
+        }
         self.push("ConvTranspose", name, &[x], &weights, &attributes, &shape)
     }
 
@@ -184,6 +192,45 @@ impl ModelBuilder {
             &attributes,
             &[n, channels, oh, ow],
         )
+    }
+
+    /// `Resize` of an `[N, C, H, W]` activation that repeats every row and column so many times.
+    pub fn upsample(&mut self, name: &str, x: Handle, factors: impl Into<Hw>) -> Handle {
+        let [n, channels, h, w] = self.image(name, x);
+        let Hw(tall, wide) = factors.into();
+        let lengths = (h.checked_mul(tall), w.checked_mul(wide));
+        let (Some(oh @ 1..), Some(ow @ 1..)) = lengths else {
+            self.fail(
+                name,
+                &format!("{h}x{w} cannot become {tall}x{wide} times as large"),
+            );
+            return x;
+        };
+        let scales = Value::from_f32(&[4], &[1.0, 1.0, tall as f32, wide as f32]);
+        // Constants come behind the inputs; tract finds the region of interest by its place.
+        let nothing = Value::from_f32(&[0], &[]);
+        let text = |text: &str| Attribute::Text(text.into());
+        let attributes = [
+            ("mode", text("nearest")),
+            ("coordinate_transformation_mode", text("asymmetric")),
+            ("nearest_mode", text("floor")),
+        ];
+        let constants = [("roi", &nothing), ("scales", &scales)];
+        let shape = [n, channels, oh, ow];
+        self.custom("Resize", name, &[x], &constants, &attributes, &shape)
+    }
+
+    /// `Pad` of an `[N, C, H, W]` activation with zeros at the top, left, bottom and right.
+    pub fn pad(&mut self, name: &str, x: Handle, [top, left, bottom, right]: [usize; 4]) -> Handle {
+        let [n, channels, h, w] = self.image(name, x);
+        let shape = [n, channels, h + top + bottom, w + left + right];
+        let pads = [0, 0, top, left, 0, 0, bottom, right].map(|pad| pad as i64);
+        let pads = Value {
+            dtype: crate::graph::Dtype::I64,
+            shape: vec![8],
+            bytes: pads.iter().flat_map(|pad| pad.to_le_bytes()).collect(),
+        };
+        self.custom("Pad", name, &[x], &[("pads", &pads)], &[], &shape)
     }
 
     /// `GlobalAveragePool`: `[N, C, H, W]` to `[N, C, 1, 1]`.

@@ -63,11 +63,12 @@ impl Slide {
         })
     }
 
-    /// Output length of a transposed convolution, (in - 1) · stride + span - pads.
-    pub fn transposed(&self, axis: usize, input: usize) -> Option<usize> {
+    /// Output length of a transposed convolution, (in - 1) · stride + span + extra - pads.
+    pub fn transposed(&self, axis: usize, input: usize, extra: usize) -> Option<usize> {
         let stride = Some(self.stride[axis]).filter(|&stride| stride > 0)?;
         let full = input.checked_sub(1)?.checked_mul(stride)?;
         full.checked_add(self.span(axis)?)?
+            .checked_add(extra)?
             .checked_sub(self.pads[axis])?
             .checked_sub(self.pads[axis + 2])
             .filter(|&length| length > 0)
@@ -111,6 +112,8 @@ pub struct Conv {
     pub(super) out_channels: usize,
     pub(super) slide: Slide,
     pub(super) groups: usize,
+    /// Behind the output of a transposed convolution, `[height, width]`.
+    pub(super) output_padding: [usize; 2],
     pub(super) bias: bool,
     pub(super) gain: f32,
 }
@@ -122,6 +125,7 @@ impl Conv {
             out_channels,
             slide: Slide::new(kernel.into()),
             groups: 1,
+            output_padding: [0, 0],
             bias: true,
             gain: 1.0,
         }
@@ -132,6 +136,13 @@ impl Conv {
     /// Groups of channels; as many as input channels for a depthwise convolution.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
+        self
+    }
+
+    /// Rows and columns more at the end of a transposed convolution's output.
+    pub fn output_padding(mut self, extra: impl Into<Hw>) -> Self {
+        let Hw(height, width) = extra.into();
+        self.output_padding = [height, width];
         self
     }
 

@@ -3,8 +3,8 @@
 use anyhow::{ensure, Result};
 
 use super::draft::Output;
-use super::pool;
 use super::tensors::Tensors;
+use super::{conv, padding, pool, resize};
 use crate::geometry::{Interval, Region, Window};
 use crate::graph::{input_needs, Attribute, Node, Op, Operand};
 use crate::ids::{NodeId, WeightId};
@@ -70,9 +70,13 @@ pub(super) fn emit<'g>(
         names,
     };
     match &node.op {
-        Op::Conv { windows, groups } => job.conv(windows, *groups),
+        Op::Conv { windows, groups } => conv::emit(&mut job, windows, *groups),
+        Op::ConvTranspose { windows, groups } => conv::emit_transposed(&mut job, windows, *groups),
         Op::Pool { windows, kind } => pool::emit(&mut job, windows, *kind),
+        Op::Pad { windows } => padding::emit(&mut job, windows),
+        Op::Resize { factors } => resize::emit(&mut job, factors),
         Op::Elementwise | Op::PerChannel => job.same(),
+        Op::Across { axes } => job.across(axes),
         Op::Opaque => job.opaque(),
         Op::Concat { axis } => job.concat(*axis),
         Op::Flatten { axis } => job.flatten(*axis),
@@ -100,7 +104,7 @@ impl Job<'_, '_> {
     }
 
     /// The initialiser of the weight that is operand `index`; none where it stays out.
-    fn weight(&mut self, index: usize) -> Option<(String, Region)> {
+    pub fn weight(&mut self, index: usize) -> Option<(String, Region)> {
         let mut weights = self.weights.iter();
         let (_, weight, region) = weights.find(|(of, ..)| *of == index)?.clone();
         Some((self.tensors.weight(weight, &region), region))
@@ -144,37 +148,14 @@ impl Job<'_, '_> {
         if need.0[2..].iter().all(|axis| !axis.is_empty()) {
             return Ok((self.input(0)?, pads));
         }
-        let dtype = self.tensors.graph.activation(self.node.outputs[0]).dtype;
-        let title = format!("{}/padding", self.names[0]);
-        let zeros = self.tensors.zeros(&title, dtype, &padded);
-        Ok((zeros, vec![(0, 0); windows.len()]))
+        Ok((self.zeros(&padded), vec![(0, 0); windows.len()]))
     }
 
-    fn conv(&mut self, windows: &[Window], groups: usize) -> Result<()> {
-        let graph = self.tensors.graph;
-        let made_channels = graph.activation(self.node.outputs[0]).shape[1] / groups;
-        let own_groups = match groups {
-            1 => 1,
-            _ => self.made.0[1].len() / made_channels,
-        };
-        let read_channels = self.axis_length(1) / groups;
-        ensure!(
-            groups == 1 || self.need(0).0[1].len() == own_groups * read_channels,
-            "a sum over part of its groups' channels cannot be shared"
-        );
-        let (input, pads) = self.windowed(windows)?;
-        let kernel = match self.weight(1) {
-            Some((kernel, _)) => kernel,
-            None => anyhow::bail!("its kernel must be a constant"),
-        };
-        let bias = self.weight(2).map(|(bias, _)| bias);
-        let mut attributes = window_attributes(windows, &pads);
-        attributes.push(("dilations", ints(windows.iter().map(|w| w.dilation))));
-        attributes.push(("group", Attribute::Int(own_groups as i64)));
-        let mut inputs = vec![&input[..], &kernel];
-        inputs.extend(bias.as_deref());
-        self.push("Conv", &inputs, &attributes);
-        Ok(())
+    /// A tensor of zeros in place of the input.
+    pub fn zeros(&mut self, shape: &[usize]) -> String {
+        let dtype = self.tensors.graph.activation(self.node.outputs[0]).dtype;
+        let title = format!("{}/padding", self.names[0]);
+        self.tensors.zeros(&title, dtype, shape)
     }
 
     /// The node as it is, over slices of its operands.
@@ -193,16 +174,34 @@ impl Job<'_, '_> {
         let node = self.node;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let outputs: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let attributes = node.attributes.iter();
-        let attributes: Vec<_> = attributes
-            .map(|(n, value)| (n.as_str(), value.clone()))
-            .collect();
+        let attributes = attributes(self.node);
         let mut proto = onnx::node(&node.op_type, &node.name, &inputs, &outputs, &attributes);
         // The default domain has two spellings, of which a model may import one.
         if node.domain != "ai.onnx" {
             proto.domain = node.domain.clone();
         }
         self.tensors.proto.node.push(proto);
+        Ok(())
+    }
+
+    /// The node as it is, over all of the input along `axes`.
+    fn across(&mut self, axes: &[usize]) -> Result<()> {
+        let (need, whole) = (self.need(0), |axis: usize| self.axis_length(axis));
+        ensure!(
+            axes.iter().all(|&axis| need.0[axis].len() == whole(axis)),
+            "it works across whole axes only, not {need}"
+        );
+        if !matches!(self.node.inputs.get(1), Some(Operand::Weight(_))) {
+            return self.same();
+        }
+        // A reduction's axes come with the model, so that shapes follow from it alone.
+        let input = self.input(0)?;
+        let list: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
+        let title = format!("{}/axes", self.names[0]);
+        let list = self.tensors.integers(&title, &list);
+        let node = self.node;
+        let attributes = attributes(self.node);
+        self.push(&node.op_type, &[&input, &list], &attributes);
         Ok(())
     }
 
@@ -284,10 +283,7 @@ impl Job<'_, '_> {
             }
             None => {}
         }
-        let attributes = self.node.attributes.iter();
-        let attributes: Vec<_> = attributes
-            .map(|(n, value)| (n.as_str(), value.clone()))
-            .collect();
+        let attributes = attributes(self.node);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.push("Gemm", &inputs, &attributes);
         Ok(())
@@ -312,6 +308,14 @@ impl Job<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A node's attributes as they are.
+fn attributes(node: &Node) -> Vec<(&str, Attribute)> {
+    let attributes = node.attributes.iter();
+    attributes
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect()
 }
 
 /// `kernel_shape`, `strides` and `pads`.

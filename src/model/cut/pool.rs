@@ -3,6 +3,7 @@
 use anyhow::{ensure, Result};
 
 use super::nodes::{ints, window_attributes, Job};
+use super::padding::zeros_around;
 use crate::geometry::Window;
 use crate::graph::{Attribute, PoolKind};
 
@@ -26,7 +27,7 @@ pub(super) fn emit(job: &mut Job<'_, '_>, windows: &[Window], kind: PoolKind) ->
         // all padding alike, the model's becomes zeros of the input.
         let own = pads.iter().zip(&beyond);
         let own: Vec<_> = own.map(|(&(a, b), &over)| (a, b - over.min(b))).collect();
-        input = pad(job, &input, &own)?;
+        input = zeros_around(job, &input, &own)?;
         pads = beyond.iter().map(|&over| (0, over)).collect();
         counts = false;
     }
@@ -54,29 +55,4 @@ fn overhang(job: &Job<'_, '_>, windows: &[Window]) -> Vec<usize> {
         end.saturating_sub(padded)
     };
     windows.iter().enumerate().map(reach).collect()
-}
-
-fn pad(job: &mut Job<'_, '_>, input: &str, pads: &[(usize, usize)]) -> Result<String> {
-    if pads.iter().all(|&own| own == (0, 0)) {
-        return Ok(input.to_string());
-    }
-    let output = job.tensors.fresh(&format!("{}/padded", job.output()));
-    // The first two axes are the frame and the channels.
-    let before = [0, 0].into_iter().chain(pads.iter().map(|p| p.0));
-    let after = [0, 0].into_iter().chain(pads.iter().map(|p| p.1));
-    let all: Vec<i64> = before.chain(after).map(|pad| pad as i64).collect();
-    let opset = job.tensors.graph.opset;
-    ensure!(
-        opset >= 2,
-        "opset {opset} has no Pad with this padding; 7 or later is needed"
-    );
-    // Pad takes its padding as an input from opset 11 on.
-    if opset < 11 {
-        let attributes = [("pads", Attribute::Ints(all))];
-        job.tensors.helper("Pad", &[input], &output, &attributes);
-    } else {
-        let list = job.tensors.integers(&format!("{output}/pads"), &all);
-        job.tensors.helper("Pad", &[input, &list], &output, &[]);
-    }
-    Ok(output)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{bail, ensure, Context, Result};
 use prost::Message;
@@ -118,7 +119,7 @@ impl Folder {
                 .with_context(|| format!("{}: weight {}", weights_path.display(), tensor.name))?;
             let length = value.bytes.len() as u64;
             tensor.external_data = onnx::external_data(&tensor.name, (0, length));
-            weights.push((tensor.name.clone(), value));
+            weights.push((tensor.name.clone(), Arc::new(value)));
         }
         Ok(SubModel {
             name: title(&self.graph, &self.plan, self.rank, piece)?,

@@ -3,7 +3,8 @@
 use anyhow::{ensure, Result};
 
 use super::attributes::{axis, Attributes};
-use super::windows::{conv_windows, pool_windows};
+use super::conv::{conv, conv_transpose};
+use super::windows::pool_windows;
 use crate::graph::{Attribute, Op, PoolKind};
 
 /// What classification knows of an input.
@@ -26,7 +27,8 @@ impl Seen {
         }
     }
 
-    fn is_activation(&self) -> bool {
+    /// Whether it depends on the frame.
+    pub fn is_activation(&self) -> bool {
         matches!(self, Self::Activation(_))
     }
 }
@@ -120,6 +122,7 @@ pub fn classify(
     let mut attributes = Attributes(attributes);
     let op = match op_type {
         "Conv" => conv(&mut attributes, inputs, output)?,
+        "ConvTranspose" => conv_transpose(&mut attributes, inputs, output)?,
         "MaxPool" | "AveragePool" => pool(op_type, &mut attributes, inputs, output)?,
         "BatchNormalization" => normalization(&attributes, inputs, output)?,
         "Concat" => concat(&mut attributes, inputs, output)?,
@@ -150,46 +153,6 @@ fn broadcasts(inputs: &[Seen], output: &[usize]) -> bool {
     made == output
 }
 
-fn conv(attributes: &mut Attributes<'_>, inputs: &[Seen], output: &[usize]) -> Result<Op> {
-    let (Some(Seen::Activation(input)), Some(Seen::Constant(kernel))) =
-        (inputs.first(), inputs.get(1))
-    else {
-        return Ok(Op::Opaque);
-    };
-    let bias = inputs.get(2).unwrap_or(&Seen::Absent);
-    if bias.is_activation() {
-        return Ok(Op::Opaque);
-    }
-    let groups = attributes.int("group", 1)?;
-    let groups = usize::try_from(groups).unwrap_or(0);
-    ensure!(groups > 0, "attribute group is not positive");
-    ensure!(
-        input.len() >= 3 && kernel.len() == input.len() && output.len() == input.len(),
-        "input {input:?}, kernel {kernel:?} and output {output:?} do not fit"
-    );
-    let fits = kernel[1].checked_mul(groups) == Some(input[1])
-        && kernel[0] == output[1]
-        && kernel[0] % groups == 0
-        && output[0] == input[0]
-        && !kernel.contains(&0);
-    ensure!(
-        fits,
-        "kernel {kernel:?} in {groups} groups does not fit input {input:?} and output {output:?}"
-    );
-    let whole_bias = *bias == Seen::Absent || bias.shape() == [kernel[0]];
-    ensure!(
-        whole_bias,
-        "bias {:?} does not fit kernel {kernel:?}",
-        bias.shape()
-    );
-    let windows = conv_windows(attributes, &kernel[2..], &input[2..])?;
-    let lengths = windows.iter().zip(&input[2..]).map(|(w, &i)| w.output(i));
-    if !lengths.eq(output[2..].iter().copied()) {
-        return Ok(Op::Opaque);
-    }
-    Ok(Op::Conv { windows, groups })
-}
-
 fn pool(
     op_type: &str,
     attributes: &mut Attributes<'_>,
@@ -216,16 +179,9 @@ fn pool(
     let windows = pool_windows(&mut Attributes(&mut completed), &input[2..])?;
     let fits = windows.iter().zip(&input[2..]).zip(&output[2..]);
     for ((window, &input), &output) in fits {
-        // Engines disagree on how a window that reaches beyond the padding is averaged, and a
-        // window wholly inside of the padding has no largest element.
-        let reach = (window.output(input).max(1) - 1) * window.stride + window.extent();
-        let beyond = reach > input + window.pad_before + window.pad_after;
-        let counts = kind
-            == PoolKind::Average {
-                count_padding: true,
-            };
+        // A window wholly inside of the padding has no largest element and no mean.
         let in_padding = window.pad_before.max(window.pad_after) >= window.extent();
-        if window.output(input) != output || (beyond && counts) || in_padding {
+        if window.output(input) != output || in_padding {
             return Ok(Op::Opaque);
         }
     }

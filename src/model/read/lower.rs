@@ -29,7 +29,7 @@ pub fn lower(mut node: Node, seen: &[Seen], draft: &mut Draft) -> Result<Vec<Nod
     }
     let mut kept = shape[..2].to_vec();
     kept.resize(shape.len(), 1);
-    if node.op_type == "ReduceSum" && node.op == Op::Opaque {
+    if node.op_type == "ReduceSum" && node.op != Op::GlobalSum {
         // The same sum with its axes as an input.
         let axes = axes(&mut node, draft, AXES_AS_INPUT)?;
         if node.inputs.len() == 2 && is_spatial(&axes, &shape, &made)? {

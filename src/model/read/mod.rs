@@ -7,6 +7,8 @@
 mod attributes;
 mod build;
 mod classify;
+mod conv;
+mod deduce;
 mod draft;
 mod fold;
 mod infer;

@@ -10,8 +10,13 @@ use anyhow::{ensure, Context, Result};
 use crate::geometry::{runs, Region};
 use crate::graph::{Dtype, Value};
 
-/// Bytes that are read or hashed at once.
+/// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
+
+/// Bytes that are hashed at once: enough for all cores to have a share, which stays in their cache.
+const HASHED: usize = 2 << 20;
+/// The hash goes to several cores from so many bytes on.
+const SHARED: u64 = 4 << 20;
 
 /// Runs of one read may have this many bytes between them that nobody asked for.
 const GAP: usize = 4 << 10;
@@ -52,17 +57,26 @@ impl DataFile {
 
     /// BLAKE3 of the whole file.
     pub fn hash(&self) -> Result<[u8; 32]> {
-        let mut hasher = blake3::Hasher::new();
-        let mut chunk = vec![0; CHUNK];
-        let mut offset = 0;
-        while offset < self.length {
-            let length = (self.length - offset).min(CHUNK as u64) as usize;
-            self.read(offset, &mut chunk[..length])?;
-            hasher.update(&chunk[..length]);
-            offset += length as u64;
-        }
-        Ok(*hasher.finalize().as_bytes())
+        hash(self.length, |offset, bytes| self.read(offset, bytes))
     }
+}
+
+/// BLAKE3 of `length` bytes that `read` gives from any offset. All of a model's weights are hashed
+/// before the first of them is sent, so that large ones keep all of the process's cores busy.
+fn hash(length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; length.min(HASHED as u64) as usize];
+    let mut offset = 0;
+    while offset < length {
+        let bytes = (length - offset).min(HASHED as u64) as usize;
+        read(offset, &mut chunk[..bytes])?;
+        match length < SHARED {
+            true => hasher.update(&chunk[..bytes]),
+            false => hasher.update_rayon(&chunk[..bytes]),
+        };
+        offset += bytes as u64;
+    }
+    Ok(*hasher.finalize().as_bytes())
 }
 
 /// Where a constant's little-endian row-major bytes are.
@@ -117,18 +131,10 @@ impl Constant {
 
     /// BLAKE3 of the bytes.
     pub fn hash(&self) -> Result<[u8; 32]> {
-        let mut hasher = blake3::Hasher::new();
-        let bytes = self.bytes();
-        let mut chunk = vec![0; CHUNK.min(bytes)];
-        let mut offset = 0;
-        while offset < bytes {
-            // `CHUNK` is a multiple of every element's size.
-            let length = (bytes - offset).min(CHUNK);
-            self.read(offset, &mut chunk[..length])?;
-            hasher.update(&chunk[..length]);
-            offset += length;
-        }
-        Ok(*hasher.finalize().as_bytes())
+        // `HASHED` is a multiple of every element's size, and an offset below the length fits.
+        hash(self.bytes() as u64, |offset, bytes| {
+            self.read(offset as usize, bytes)
+        })
     }
 
     /// A box of the elements. Neighbouring runs are read at once.

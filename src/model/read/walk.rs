@@ -7,6 +7,7 @@ use tract_onnx::pb;
 
 use super::attributes::Attributes;
 use super::classify::{classify, flatten_axis, Seen, RESHAPES};
+use super::deduce::deduce;
 use super::draft::Draft;
 use super::fold::Budget;
 use super::infer::{Fact, Inference, Known};
@@ -355,6 +356,9 @@ impl<'a> Walk<'a> {
                 }
             } else {
                 node.op = classify(&node.op_type, &mut node.attributes, &seen, output)?;
+                if node.op == Op::Opaque {
+                    node.op = deduce(&mut node, &seen, output, &self.draft)?;
+                }
             }
         }
         for (index, (output, fact)) in outputs.iter().zip(facts).enumerate() {

@@ -13,6 +13,13 @@ pub fn conv_windows(
     kernel: &[usize],
     input: &[usize],
 ) -> Result<Vec<Window>> {
+    check_kernel(attributes, kernel)?;
+    let windows = resolve(attributes, kernel, input, false)?;
+    write(attributes, &windows, true);
+    Ok(windows)
+}
+
+fn check_kernel(attributes: &Attributes<'_>, kernel: &[usize]) -> Result<()> {
     if let Some(stated) = attributes.ints("kernel_shape")? {
         let same = stated.iter().map(|&k| usize::try_from(k).ok());
         ensure!(
@@ -20,9 +27,7 @@ pub fn conv_windows(
             "attribute kernel_shape is {stated:?}, the kernel's is {kernel:?}"
         );
     }
-    let windows = resolve(attributes, kernel, input, false)?;
-    write(attributes, &windows, true);
-    Ok(windows)
+    Ok(())
 }
 
 /// The windows of a pool, likewise.
@@ -35,6 +40,57 @@ pub fn pool_windows(attributes: &mut Attributes<'_>, input: &[usize]) -> Result<
     let windows = resolve(attributes, &kernel, input, ceil)?;
     write(attributes, &windows, false);
     Ok(windows)
+}
+
+/// The windows of a transposed convolution, likewise, and for each axis the indices that its
+/// output has behind them (`output_padding`). None where automatic padding means one thing to
+/// ONNX and another to tract, which runs the uncut model; the attributes then stay as they are.
+pub fn transposed_windows(
+    attributes: &mut Attributes<'_>,
+    kernel: &[usize],
+    input: &[usize],
+) -> Result<Option<(Vec<Window>, Vec<usize>)>> {
+    check_kernel(attributes, kernel)?;
+    let axes = input.len();
+    let stated = attributes.ints("output_padding")?;
+    let stated = stated.unwrap_or(vec![0; axes]);
+    ensure!(
+        stated.len() == axes && stated.iter().all(|&extra| extra >= 0),
+        "attribute output_padding is {stated:?}, {axes} numbers from 0 are needed"
+    );
+    let extra: Vec<usize> = stated.iter().map(|&extra| extra as usize).collect();
+    let mut windows = resolve(attributes, kernel, input, false)?;
+    if let Some(shape) = attributes.ints("output_shape")? {
+        // ONNX crops at both ends what is too long, tract at the end alone.
+        let full = windows.iter().zip(input);
+        let full = full.map(|(window, &length)| window.transposed_output(length, 0));
+        let asked = shape.iter().map(|&length| usize::try_from(length).ok());
+        let padded = windows.iter().any(|w| w.pad_before + w.pad_after > 0);
+        if padded || extra.iter().any(|&extra| extra > 0) || !full.eq(asked) {
+            return Ok(None);
+        }
+    } else if attributes.ints("pads")?.is_none() {
+        let upper = match attributes.text("auto_pad")?.as_deref() {
+            Some("SAME_UPPER") => Some(true),
+            Some("SAME_LOWER") => Some(false),
+            _ => None,
+        };
+        if upper.is_some() && extra.iter().any(|&extra| extra > 0) {
+            return Ok(None);
+        }
+        for window in windows.iter_mut().filter(|_| upper.is_some()) {
+            // out = in * stride; the odd one goes behind (upper) or before (lower).
+            let padding = window.extent().saturating_sub(window.stride);
+            let (small, large) = (padding / 2, padding.div_ceil(2));
+            (window.pad_before, window.pad_after) = match upper {
+                Some(true) => (small, large),
+                _ => (large, small),
+            };
+        }
+    }
+    write(attributes, &windows, true);
+    attributes.remove(&["output_shape"]);
+    Ok(Some((windows, extra)))
 }
 
 fn positive(name: &str, values: &[i64], axes: usize) -> Result<Vec<usize>> {

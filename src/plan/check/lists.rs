@@ -78,7 +78,9 @@ fn check_sum(graph: &Graph, sum: &Sum) -> Result<(), String> {
     };
     let whole = graph.whole(*input);
     let summed = match node.op {
-        Op::Conv { groups: 1, .. } | Op::Gemm { .. } => 1..whole.rank().min(2),
+        Op::Conv { groups: 1, .. } | Op::ConvTranspose { groups: 1, .. } | Op::Gemm { .. } => {
+            1..whole.rank().min(2)
+        }
         Op::GlobalSum => 2..whole.rank(),
         _ => return Err(format!("node '{}' is no sum", node.name)),
     };

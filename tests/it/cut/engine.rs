@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use autodice::engine::tract::{load_file, Tract};
-use autodice::engine::{Engine, Tensor};
+use autodice::engine::{Engine, Executable, Tensor};
 use autodice::graph::{Attribute, Dtype, SubModel, Value};
 use autodice::model::onnx;
 use prost::Message;
 use tract_onnx::pb;
+
+use crate::support::equality::random_integers;
 
 const PADS: [(&str, Attribute); 0] = [];
 
@@ -36,9 +38,11 @@ fn model(external: bool) -> (pb::ModelProto, Value) {
     (onnx::model(graph, 13), kernel)
 }
 
-fn sub_model(change: impl FnOnce(&mut pb::ModelProto, &mut Vec<(String, Value)>)) -> SubModel {
+type Weights = Vec<(String, Arc<Value>)>;
+
+fn sub_model(change: impl FnOnce(&mut pb::ModelProto, &mut Weights)) -> SubModel {
     let (mut proto, kernel) = model(true);
-    let mut weights = vec![("w".to_string(), kernel)];
+    let mut weights = vec![("w".to_string(), Arc::new(kernel))];
     change(&mut proto, &mut weights);
     SubModel {
         name: "rank 1 piece 0".into(),
@@ -66,6 +70,103 @@ fn weights_come_from_beside_the_model_and_runs_repeat() {
             assert_eq!(outputs[1].to_value().to_f32(), [1.0, 5.0]);
             assert_eq!(outputs[0].shape(), [1, 2, 1, 2]);
         }
+    }
+}
+
+/// A convolution of `channels` inputs to 32 outputs over `rows` rows, its kernel called "w".
+fn convolution(rows: usize, size: usize, kernel: &Arc<Value>) -> SubModel {
+    let channels = kernel.shape[1];
+    let kind = (kernel.dtype, &kernel.shape[..]);
+    let length = kernel.bytes.len() as u64;
+    let side = size + 2;
+    let graph = pb::GraphProto {
+        name: "g".into(),
+        node: vec![onnx::node("Conv", "conv", &["x", "w"], &["y"], &PADS)],
+        initializer: vec![onnx::external_tensor("w", kind, "w", (0, length))],
+        input: vec![onnx::value_info(
+            "x",
+            Dtype::F32,
+            &[1, channels, rows + 2, side],
+        )],
+        output: vec![onnx::value_info("y", Dtype::F32, &[1, 32, rows, size])],
+        ..Default::default()
+    };
+    SubModel {
+        name: format!("{rows} rows"),
+        onnx: onnx::model(graph, 13).encode_to_vec(),
+        weights: vec![("w".into(), Arc::clone(kernel))],
+    }
+}
+
+fn kernel(seed: u64, channels: usize, kernel: usize) -> Arc<Value> {
+    Arc::new(random_integers(seed, &[32, channels, kernel, kernel], 3))
+}
+
+fn run_convolution(loaded: &mut dyn Executable, rows: usize, size: usize, k: &Value) -> Value {
+    let shape = [1, k.shape[1], rows + 2, size + 2];
+    let input = Arc::new(Tensor::from_value(&random_integers(9, &shape, 3)));
+    loaded.run(&[input]).unwrap().remove(0).to_value()
+}
+
+#[test]
+fn pieces_of_any_height_over_one_weight_hold_it_once() {
+    // 3×3 goes through im2col, few channels through the direct convolution.
+    for (channels, size) in [(80, 14), (3, 40)] {
+        let weight = kernel(1, channels, 3);
+        let engine = Tract::new(1).unwrap();
+        let mut first = engine.load(convolution(24, size, &weight)).unwrap();
+        let one_copy = engine.held_bytes();
+        assert!(one_copy >= weight.bytes.len());
+        let mut others = vec![];
+        for rows in 1..12 {
+            let mut alone = Tract::new(1)
+                .unwrap()
+                .load(convolution(rows, size, &weight))
+                .unwrap();
+            let mut shared = engine.load(convolution(rows, size, &weight)).unwrap();
+            let found = run_convolution(&mut *shared, rows, size, &weight);
+            assert_eq!(found, run_convolution(&mut *alone, rows, size, &weight));
+            others.push(shared);
+            let held = engine.held_bytes();
+            assert!(
+                held < one_copy + one_copy / 20,
+                "{rows} rows: {held} and {one_copy}"
+            );
+        }
+        let before = run_convolution(&mut *first, 24, size, &weight);
+        drop(others);
+        assert_eq!(run_convolution(&mut *first, 24, size, &weight), before);
+        drop(first);
+        assert_eq!(engine.held_bytes(), 0, "what no piece holds is gone");
+    }
+}
+
+#[test]
+fn equal_names_with_other_contents_are_never_confused() {
+    for (channels, size) in [(80, 14), (3, 40)] {
+        let engine = Tract::new(1).unwrap();
+        let right = kernel(1, channels, 3);
+        // Another content throughout, and contents that differ in one element, first to last.
+        let mut contents = vec![Arc::clone(&right), kernel(2, channels, 3)];
+        let elements = right.bytes.len() / 4;
+        for at in [0, 1, elements / 2, elements - 1] {
+            let mut other = (*right).clone();
+            other.bytes[4 * at..4 * at + 4].copy_from_slice(&7f32.to_le_bytes());
+            contents.push(Arc::new(other));
+        }
+        let load = |weight| engine.load(convolution(4, size, weight)).unwrap();
+        let mut loaded: Vec<_> = contents.iter().map(load).collect();
+        for (index, weight) in contents.iter().enumerate() {
+            let mut alone = Tract::new(1)
+                .unwrap()
+                .load(convolution(4, size, weight))
+                .unwrap();
+            let expected = run_convolution(&mut *alone, 4, size, weight);
+            let found = run_convolution(&mut *loaded[index], 4, size, weight);
+            assert_eq!(found, expected, "content {index}");
+            assert!(index == 0 || found != run_convolution(&mut *loaded[0], 4, size, weight));
+        }
+        assert!(engine.held_bytes() >= contents.len() * right.bytes.len());
     }
 }
 
@@ -98,10 +199,12 @@ fn faults_are_one_line_that_names_the_sub_model() {
     };
     let missing = line(sub_model(|_, weights| weights.clear()));
     assert!(missing.contains("weight w"), "{missing}");
-    let short = line(sub_model(|_, weights| weights[0].1.bytes.truncate(4)));
+    let short = line(sub_model(|_, weights| {
+        Arc::make_mut(&mut weights[0].1).bytes.truncate(4)
+    }));
     assert!(short.contains("weight w"), "{short}");
     let other = line(sub_model(|_, weights| {
-        weights[0].1.shape = vec![1, 2, 1, 1]
+        Arc::make_mut(&mut weights[0].1).shape = vec![1, 2, 1, 1]
     }));
     assert!(other.contains("weight w"), "{other}");
     let unknown = line(sub_model(|proto, _| {

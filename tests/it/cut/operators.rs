@@ -142,7 +142,8 @@ fn opaque_nodes_are_made_whole_and_sliced() {
         &["s1"],
         &[("perm", ints(&[0, 1, 3, 2]))],
     );
-    net.node("Softmax", "soft", &[&x], &[("axis", int(1))]);
+    let blocks = [("blocksize", int(2))];
+    net.node("DepthToSpace", "deep", &[&x], &blocks);
     let fixture = net.finish();
     assert_eq!(kinds(&fixture, |op| *op == Op::Opaque), 3);
     check_all(&fixture, 14);

@@ -263,14 +263,14 @@ fn planted_faults_are_seen() {
                 .find(|w| w.0 == name)
                 .unwrap()
                 .1;
-            *value = add(&[value.clone(), value.clone()]);
+            *value = add(&[(**value).clone(), (**value).clone()]).into();
         }
     });
     assert_ne!(doubled, right);
 
     // Two input channels of the kernel change places.
     let swapped = total(&fixture, &plan, |piece, sub_model| {
-        let kernel = &mut sub_model.weights[0].1;
+        let kernel = std::sync::Arc::make_mut(&mut sub_model.weights[0].1);
         assert_eq!(kernel.shape, [5, 2, 3, 3]);
         if piece == 1 {
             for pair in kernel.bytes.chunks_exact_mut(2 * 9 * 4) {

@@ -52,6 +52,11 @@ impl Fixture {
         }
     }
 
+    /// The model's weights.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// The uncut model's outputs for every frame.
     pub fn uncut(&self, frames: &[Vec<Value>]) -> Vec<Vec<Value>> {
         let facts: Vec<_> = self

@@ -63,6 +63,59 @@ impl GraphBuilder {
         self.one("conv", "Conv", op, &operands, &output)
     }
 
+    /// With `extra` output indices behind those that the windows give.
+    pub fn conv_transpose(
+        &mut self,
+        x: ActivationId,
+        made: usize,
+        windows: Vec<Window>,
+        (groups, extra): (usize, usize),
+    ) -> ActivationId {
+        let shape = self.shape(x).to_vec();
+        let mut kernel = vec![shape[1], made / groups];
+        kernel.extend(windows.iter().map(|w| w.kernel));
+        let mut output = vec![shape[0], made];
+        let lengths = windows.iter().zip(&shape[2..]);
+        output.extend(lengths.map(|(w, &n)| w.transposed_output(n, extra).expect("it fits")));
+        let operands = [x.operand(), self.weight(&kernel), self.weight(&[made])];
+        let op = Op::ConvTranspose { windows, groups };
+        self.one("up", "ConvTranspose", op, &operands, &output)
+    }
+
+    pub fn pad(&mut self, x: ActivationId, windows: Vec<Window>) -> ActivationId {
+        let shape = self.shape(x).to_vec();
+        let output = slid(&shape, shape[1], &windows);
+        self.one("pad", "Pad", Op::Pad { windows }, &[x.operand()], &output)
+    }
+
+    pub fn resize(&mut self, x: ActivationId, factors: &[usize]) -> ActivationId {
+        let mut shape = self.shape(x).to_vec();
+        for (length, factor) in shape[2..].iter_mut().zip(factors) {
+            *length *= factor;
+        }
+        let factors = factors.to_vec();
+        self.one(
+            "resize",
+            "Resize",
+            Op::Resize { factors },
+            &[x.operand()],
+            &shape,
+        )
+    }
+
+    /// Like a Softmax or an LRN.
+    pub fn across(&mut self, x: ActivationId, axes: &[usize]) -> ActivationId {
+        let shape = self.shape(x).to_vec();
+        let axes = axes.to_vec();
+        self.one(
+            "across",
+            "Softmax",
+            Op::Across { axes },
+            &[x.operand()],
+            &shape,
+        )
+    }
+
     pub fn pool(&mut self, x: ActivationId, kind: PoolKind, windows: Vec<Window>) -> ActivationId {
         let shape = self.shape(x).to_vec();
         let output = slid(&shape, shape[1], &windows);

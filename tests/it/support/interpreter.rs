@@ -165,6 +165,60 @@ impl<'a> Evaluator<'a> {
                 }
                 Ok(sum)
             }
+            Op::ConvTranspose { windows, groups } => {
+                let made = self.graph.activation(out).shape[1] / groups;
+                let read = shape[1] / groups;
+                let group = index[1] / made;
+                let mut sum = self.bias(id, node, index[1]);
+                let taps = Region::whole(&windows.iter().map(|w| w.kernel).collect::<Vec<_>>());
+                for place in indices(&Region::whole(&shape[2..])) {
+                    for tap in indices(&taps) {
+                        let hit = windows.iter().enumerate().all(|(axis, w)| {
+                            let full = place[axis] * w.stride + tap[axis] * w.dilation;
+                            full == index[axis + 2] + w.pad_before
+                        });
+                        for channel in (group * read..(group + 1) * read).filter(|_| hit) {
+                            let at = [&[index[0], channel], &place[..]].concat();
+                            if self.adds(id, &at) {
+                                let kernel = [&[channel, index[1] % made], &tap[..]].concat();
+                                let w = self.constant(node, 1, &kernel);
+                                sum = sum.wrapping_add(w.wrapping_mul(self.at(first, &at)?));
+                            }
+                        }
+                    }
+                }
+                Ok(sum)
+            }
+            Op::Pad { windows } => {
+                let mut at = index.to_vec();
+                for (i, w) in at[2..].iter_mut().zip(windows) {
+                    *i = i.wrapping_sub(w.pad_before);
+                }
+                match at.iter().zip(&shape).all(|(i, n)| i < n) {
+                    true => self.at(first, &at),
+                    false => Ok(0),
+                }
+            }
+            Op::Resize { factors } => {
+                let mut at = index.to_vec();
+                for (i, factor) in at[2..].iter_mut().zip(factors) {
+                    *i /= factor;
+                }
+                self.at(first, &at)
+            }
+            Op::Across { axes } => {
+                let mut line = Region(index.iter().map(|&i| Interval::new(i, i + 1)).collect());
+                for &axis in axes {
+                    line.0[axis] = Interval::whole(shape[axis]);
+                }
+                let mut sum = 0i64;
+                for (i, at) in indices(&line).iter().enumerate() {
+                    sum = sum.wrapping_add(self.at(first, at)?.wrapping_mul(i as i64 + 3));
+                }
+                Ok(axes
+                    .iter()
+                    .fold(sum, |sum, &axis| sum * 7 + index[axis] as i64))
+            }
             Op::Gemm { .. } => {
                 let mut sum = self.bias(id, node, index[1]);
                 for k in 0..shape[1] {
