@@ -2,6 +2,7 @@
 //! plan, by the comparison with the uncut model where it is in a sub-model.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use autodice::geometry::{Interval, Region};
 use autodice::graph::{Graph, PoolKind, SubModel, Value};
@@ -125,7 +126,10 @@ fn double(value: &mut Value) {
 
 /// The weights of a sub-model with so many axes and at least two output channels.
 fn with_axes(sub_model: &mut SubModel, axes: usize) -> impl Iterator<Item = &mut Value> {
-    let all = sub_model.weights.iter_mut().map(|(_, value)| value);
+    let all = sub_model
+        .weights
+        .iter_mut()
+        .map(|(_, value)| Arc::make_mut(value));
     all.filter(move |value| value.shape.len() == axes && value.shape[0] > 1)
 }
 
