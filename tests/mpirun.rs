@@ -18,8 +18,12 @@ mod failures;
 mod job;
 #[path = "common/link_cases.rs"]
 mod link_cases;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "mpirun/specs.rs"]
 mod specs;
+#[path = "mpirun/splits.rs"]
+mod splits;
 #[path = "mpirun/workplace.rs"]
 mod workplace;
 

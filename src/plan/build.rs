@@ -126,7 +126,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// A piece of `rank` that writes boxes of parts and reads of each input just what it needs of
-    /// what that part holds.
+    /// what that part holds; one of which it needs nothing is left out.
     ///
     /// # Errors
     /// `NeedError` where an output's box does not fit its activation.
@@ -149,7 +149,8 @@ impl<'a> PlanBuilder<'a> {
             let need = need.map(|need| need.intersect(&part.region));
             (*id, need.unwrap_or_else(|| part.region.clone()))
         };
-        let inputs = inputs.iter().map(needed).collect();
+        let inputs = inputs.iter().map(needed);
+        let inputs = inputs.filter(|(_, region)| !region.is_empty()).collect();
         Ok(self.piece_of_boxes(rank, nodes, inputs, piece.outputs))
     }
 

@@ -149,8 +149,10 @@ fn lay_out(
             _ => false,
         };
         for (&id, making) in stage.nodes.iter().zip(makings) {
+            // A node that one rank makes whole is run once, whoever waits for a part of it.
+            let shared = matches!(&making, Making::Boxes(boxes) if boxes.len() > 1);
             layout.nodes[id.index()] = Some(making);
-            layout.eager[id.index()] = eager;
+            layout.eager[id.index()] = eager && shared;
         }
     }
     Ok(layout)

@@ -168,15 +168,18 @@ fn own_rows(
 }
 
 /// Whether each row of the output needs just the same row of everything that is cut and read.
-fn keeps_rows(graph: &Graph, id: NodeId) -> bool {
+pub fn keeps_rows(graph: &Graph, id: NodeId) -> bool {
     let whole = graph.whole(graph.node(id).outputs[0]);
     let length = whole.0[ROWS].end;
     (0..length).all(|row| {
         let row = Interval::new(row, row + 1);
         let needs = input_needs(graph, id, &whole.with_axis(ROWS, row));
         needs.into_iter().all(|(_, activation, need)| {
-            let shape = &graph.activation(activation).shape;
-            shape.get(ROWS) != Some(&length) || need.0[ROWS] == row
+            match graph.activation(activation).shape.get(ROWS) {
+                // Broadcast along the rows.
+                None | Some(1) => true,
+                rows => rows == Some(&length) && need.0[ROWS] == row,
+            }
         })
     })
 }

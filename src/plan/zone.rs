@@ -3,7 +3,7 @@
 
 use super::assign::shown;
 use super::layout::StageView;
-use super::space::{Boxes, Kinds, ROWS};
+use super::space::{keeps_rows, Boxes, Kinds, ROWS};
 use super::PlanError;
 use crate::geometry::{cuts, Interval, Region};
 use crate::graph::input_needs;
@@ -101,19 +101,36 @@ impl<'a> Zones<'a> {
         }
     }
 
-    /// From the last node backwards: an empty zone where the next zones leave room for one.
+    /// From the last node backwards: an empty zone where the next zones leave room for one. What
+    /// a node reads that keeps rows gets the node's zone, so that none travel in between.
     fn smallest(&mut self) {
         for (at, id) in self.cut_nodes().into_iter().rev() {
             let natural = self.above(self.length(id));
             let (high, low) = self.needed(id);
+            let kept = self.kept(id);
             self.rows[at] = match high <= low {
+                true if !kept.is_empty() => kept,
                 true => {
                     let cut = natural.clamp(high, low);
                     Interval::new(cut, cut)
                 }
-                false => Interval::new(low, high),
+                false => kept.hull(Interval::new(low, high)),
             };
         }
+    }
+
+    /// The zones of those that read a node's output row by row.
+    fn kept(&self, id: NodeId) -> Interval {
+        let graph = self.stage.graph;
+        let output = graph.node(id).outputs[0];
+        let readers = graph.activation(output).consumers.iter();
+        let alike = readers
+            .filter(|&&reader| self.kinds.is_cut(self.stage, reader) && keeps_rows(graph, reader));
+        let zone = |reader: &NodeId| {
+            let at = self.stage.nodes.binary_search(reader);
+            at.map_or(Interval::new(0, 0), |at| self.rows[at])
+        };
+        alike.map(zone).fold(Interval::new(0, 0), Interval::hull)
     }
 
     /// Of a node's output: the end of the rows that the rank above the zone needs, and the start

@@ -37,7 +37,7 @@ impl Mpirun {
     pub fn new(ranks: usize) -> Option<Self> {
         let found = Command::new("mpirun").arg("--version").output();
         if found.is_err() {
-            eprintln!("skipped: there is no mpirun on this machine");
+            super::skip::skipped("there is no mpirun on this machine");
             return None;
         }
         let mut command = Command::new("mpirun");

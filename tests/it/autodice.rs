@@ -14,6 +14,8 @@ use autodice::spec::autodice::import;
 use autodice::spec::yaml::{parse, to_yaml};
 use autodice::spec::{Spec, StageNodes};
 
+use crate::skip::skipped;
+
 /// The AlexNet demo of AutoDiCE: what its two keys list.
 const FIRST: &str = "conv1_1 conv1_2 norm1_1 pool1_1 conv2_1 conv2_2 norm2_1 pool2_1 conv3_1 \
                      conv3_2 conv4_1 conv4_2 conv5_1 conv5_2 pool5_1 OC2_DUMMY_0 fc6_1 fc6_2";
@@ -393,17 +395,17 @@ fn mpirun_takes_our_host_file_and_rank_file() {
     let version = Command::new("mpirun").arg("--version").output();
     let version = match &version {
         Ok(output) => String::from_utf8_lossy(&output.stdout),
-        Err(error) => return println!("skipped: mpirun does not start: {error}"),
+        Err(error) => return skipped(&format!("mpirun does not start: {error}")),
     };
     let major = version
         .split_once("(Open MPI) ")
         .and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
     let Some(major) = major else {
-        return println!("skipped: mpirun is not Open MPI's");
+        return skipped("mpirun is not Open MPI's");
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if cores < 2 {
-        return println!("skipped: a place for each of two ranks needs two cores");
+        return skipped("a place for each of two ranks needs two cores");
     }
     let folder = tempfile::tempdir().unwrap();
     let host = Host {

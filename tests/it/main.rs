@@ -16,6 +16,8 @@ mod refusals;
 mod resident;
 mod runner;
 mod show;
+#[path = "../common/skip.rs"]
+mod skip;
 mod split;
 mod splits;
 mod standard;

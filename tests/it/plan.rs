@@ -1,4 +1,4 @@
 //! Plans: what the compilers make, what check accepts and refuses.
 
-mod check;
+pub mod check;
 mod stages;

@@ -9,7 +9,7 @@ use prost::Message;
 use tract_linalg::multithread::Executor;
 use tract_onnx::pb;
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModelExt, TypedModel, TypedSimplePlan,
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::runtime::RunOptions;
@@ -67,7 +67,7 @@ pub(super) fn sub_model(
         node.outputs[0].fact = InferenceFact::try_from(&tensor)?;
         node.op = Box::new(Const::new(tensor)?);
     }
-    let mut model = common.notes.follow(&names, || model.into_optimized())?;
+    let mut model = common.notes.follow(&names, || optimized(model))?;
     common.constants.share(&mut model)?;
     plan(model, executor)
 }
@@ -129,7 +129,16 @@ pub(super) fn file(
         );
     }
     model.set_input_outlets(&inputs)?;
-    plan(model.into_optimized()?, executor)
+    plan(optimized(model)?, executor)
+}
+
+/// Simplified and optimised. One of tract's simplifying rules fails on a few right models, such as
+/// a 1×1 convolution with stride and padding behind another; then it goes without them.
+fn optimized(model: InferenceModel) -> Result<TypedModel> {
+    let typed = model.into_typed()?;
+    let mut model = typed.clone().into_decluttered().unwrap_or(typed);
+    model.optimize()?;
+    Ok(model)
 }
 
 fn plan(model: TypedModel, executor: Executor) -> Result<Arc<TypedSimplePlan>> {

@@ -6,6 +6,8 @@ use autodice::geometry::{Interval, Region};
 use autodice::ids::{NodeId, PieceId};
 use autodice::model::folder::{write, Folder};
 
+use crate::skip::skipped;
+
 use super::fixture::{add, int, ints, Cut, Fixture, Net, Random, RANK};
 
 /// A model of a dozen nodes that read any earlier activation.
@@ -109,7 +111,7 @@ fn random_pieces_of_random_models() {
 fn sub_models_pass_the_checker_of_onnx() {
     let has_onnx = Command::new("python3").args(["-c", "import onnx"]).output();
     if !has_onnx.is_ok_and(|output| output.status.success()) {
-        println!("skipped: python3 has no package onnx");
+        skipped("python3 has no package onnx");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -713,7 +713,7 @@ fn the_answers_on_cutting_match_what_regions_need() {
 fn these_sub_models_pass_the_checker_of_onnx() {
     let has_onnx = Command::new("python3").args(["-c", "import onnx"]).output();
     if !has_onnx.is_ok_and(|output| output.status.success()) {
-        println!("skipped: python3 has no package onnx");
+        crate::skip::skipped("python3 has no package onnx");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

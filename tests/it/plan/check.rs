@@ -236,9 +236,9 @@ fn mutations(plan: &Plan) -> Vec<(&'static str, Plan)> {
 }
 
 /// For every kind: how many mutants were refused and how many accepted.
-type Count = BTreeMap<&'static str, (usize, usize)>;
+pub type Count = BTreeMap<&'static str, (usize, usize)>;
 
-fn judge(name: &str, graph: &Graph, plan: &Plan, count: &mut Count) {
+pub fn judge(name: &str, graph: &Graph, plan: &Plan, count: &mut Count) {
     let wanted = uncut(graph);
     for (index, (kind, mutant)) in mutations(plan).into_iter().enumerate() {
         let entry = count.entry(kind).or_default();

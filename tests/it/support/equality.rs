@@ -1,11 +1,12 @@
 //! Plans against the uncut model, bit for bit.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autodice::comm::threads::Options;
 use autodice::engine::tract::{load_file, Tract};
 use autodice::engine::{Engine, Executable, Tensor};
-use autodice::graph::{Graph, Value};
+use autodice::graph::{Graph, SubModel, Value};
 use autodice::ids::{PieceId, Rank};
 use autodice::model::builder::ModelBuilder;
 use autodice::model::cut::cut;
@@ -14,11 +15,17 @@ use autodice::plan::{check, Plan};
 
 use super::harness::run_plan;
 
+/// What a test does to a sub-model of a rank, by the piece's number.
+pub type Change<'a> = dyn Fn(Rank, usize, &mut SubModel) + Sync + 'a;
+
 /// A model file, its graph, and the uncut model as the oracle.
 pub struct Fixture {
     pub graph: Graph,
     source: Source,
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    /// Where the file is, if it is of our making.
+    #[allow(dead_code)]
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Fixture {
@@ -27,11 +34,21 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.onnx");
         model.write(&path).expect("the model is written");
-        let source = read(&path, &[]).expect("the model is read");
+        let folder = Some(folder);
+        Self {
+            folder,
+            ..Self::of_file(&path)
+        }
+    }
+
+    /// Reads a model file, which stays where it is.
+    pub fn of_file(path: &Path) -> Self {
+        let source = read(path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
         Self {
             graph: source.graph.clone(),
             source,
-            folder,
+            path: path.into(),
+            folder: None,
         }
     }
 
@@ -49,8 +66,7 @@ impl Fixture {
             .map(|&id| self.graph.activation(id))
             .map(|input| (input.name.clone(), input.dtype, input.shape.clone()))
             .collect();
-        let path = self.folder.path().join("model.onnx");
-        let mut whole = load_file(&path, &facts, 1).expect("tract loads the model");
+        let mut whole = load_file(&self.path, &facts, 1).expect("tract loads the model");
         let mut run = |frame: &Vec<Value>| -> Vec<Value> {
             let inputs: Vec<_> = frame
                 .iter()
@@ -62,17 +78,68 @@ impl Fixture {
         frames.iter().map(&mut run).collect()
     }
 
+    /// Integers in -max..=max for every input of so many frames.
+    pub fn integers(&self, frames: u64, seed: u64, max: i32) -> Vec<Vec<Value>> {
+        let inputs = &self.graph.inputs;
+        let input = |number: u64, at: usize| {
+            let shape = &self.graph.activation(inputs[at]).shape;
+            random_integers(seed + number * 10 + at as u64, shape, max)
+        };
+        let frame = |number| (0..inputs.len()).map(|at| input(number, at)).collect();
+        (0..frames).map(frame).collect()
+    }
+
     /// One rank's sub-models, cut and loaded.
     pub fn pieces(&self, plan: &Plan, rank: Rank) -> Vec<Box<dyn Executable>> {
+        self.changed_pieces(plan, rank, &|_, _, _| {})
+    }
+
+    fn changed_pieces(
+        &self,
+        plan: &Plan,
+        rank: Rank,
+        change: &Change<'_>,
+    ) -> Vec<Box<dyn Executable>> {
         let engine = Tract::new(1).expect("an engine");
         let count = plan.ranks[rank.index()].pieces.len();
         let load = |index: usize| {
             let sub_model = cut(&self.graph, plan, rank, PieceId::new(index), &self.source);
-            engine
-                .load(sub_model.expect("the piece is cut"))
-                .expect("the piece is loaded")
+            let mut sub_model = sub_model.expect("the piece is cut");
+            change(rank, index, &mut sub_model);
+            engine.load(sub_model).expect("the piece is loaded")
         };
         (0..count).map(load).collect()
+    }
+
+    /// Runs a plan over threads, with random delays and start orders where a seed is given.
+    pub fn run(&self, plan: &Plan, frames: &[Vec<Value>], delays: Option<u64>) -> Vec<Vec<Value>> {
+        self.run_changed(plan, frames, delays, &|_, _, _| {})
+    }
+
+    /// Likewise with sub-models that a test has its hands in.
+    pub fn run_changed(
+        &self,
+        plan: &Plan,
+        frames: &[Vec<Value>],
+        delays: Option<u64>,
+        change: &Change<'_>,
+    ) -> Vec<Vec<Value>> {
+        let options = Options {
+            delay: delays.map(|seed| (seed, Duration::from_millis(3))),
+            ..Options::default()
+        };
+        let start = |rank: Rank| {
+            let salt = |seed: u64| seed.wrapping_mul(31).wrapping_add(u64::from(rank.0) * 17);
+            delays.map_or(Duration::ZERO, |seed| {
+                Duration::from_millis(salt(seed) % 13)
+            })
+        };
+        let pieces = |rank| self.changed_pieces(plan, rank, change);
+        let (outputs, ran) = run_plan(&self.graph, plan, options, frames, pieces, start);
+        for (rank, ran) in ran.iter().enumerate() {
+            assert!(ran.driven.is_ok(), "rank {rank}: {:?}", ran.driven);
+        }
+        outputs
     }
 
     /// Checks the plan, then runs it without and with random delays and start orders.
@@ -80,22 +147,9 @@ impl Fixture {
         check(&self.graph, plan, None).expect("the plan is accepted");
         let expected = self.uncut(frames);
         let seed = u64::from(seed);
-        let longest = Duration::from_millis(3);
-        for delay in [None, Some((seed, longest)), Some((seed + 100, longest))] {
-            let options = Options {
-                delay,
-                ..Options::default()
-            };
-            let start = |rank: Rank| {
-                let salt = seed.wrapping_mul(31).wrapping_add(u64::from(rank.0) * 17);
-                delay.map_or(Duration::ZERO, |_| Duration::from_millis(salt % 13))
-            };
-            let pieces = |rank| self.pieces(plan, rank);
-            let (outputs, ran) = run_plan(&self.graph, plan, options, frames, pieces, start);
-            for (rank, ran) in ran.iter().enumerate() {
-                assert!(ran.driven.is_ok(), "rank {rank}: {:?}", ran.driven);
-            }
-            assert!(outputs == expected, "outputs differ with delay {delay:?}");
+        for delays in [None, Some(seed), Some(seed + 100)] {
+            let outputs = self.run(plan, frames, delays);
+            assert!(outputs == expected, "outputs differ with delays {delays:?}");
         }
     }
 }
