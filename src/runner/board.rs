@@ -18,8 +18,13 @@ use crate::ids::TransferId;
 pub struct Board {
     state: Mutex<State>,
     work: Condvar,
+    /// Effects were done.
+    handed: Condvar,
     main: Thread,
 }
+
+/// How long the compute thread waits for the main thread to do an effect.
+const HANDOVER: Duration = Duration::from_micros(300);
 
 #[derive(Default)]
 struct State {
@@ -27,6 +32,9 @@ struct State {
     slots: Vec<Slot>,
     /// For the main thread, in order.
     effects: Vec<(u64, Effect)>,
+    /// How many of them it has taken and not done yet, and how many it has done.
+    taken: u64,
+    done: u64,
     failure: Option<Failure>,
     running: bool,
     stopped: bool,
@@ -48,6 +56,7 @@ impl Board {
         Self {
             state: Mutex::default(),
             work: Condvar::new(),
+            handed: Condvar::new(),
             main: std::thread::current(),
         }
     }
@@ -109,7 +118,10 @@ impl Board {
         let mut state = self.lock();
         match state.failure.take() {
             Some(failure) => Err(failure),
-            None => Ok(std::mem::take(&mut state.effects)),
+            None => {
+                state.taken += state.effects.len() as u64;
+                Ok(std::mem::take(&mut state.effects))
+            }
         }
     }
 
@@ -161,14 +173,31 @@ impl Board {
         }
     }
 
-    /// For the compute thread: an effect in the middle of its work.
+    /// For the compute thread: an effect in the middle of its work. Returns when the main thread
+    /// has done it, or after `HANDOVER`.
     ///
     /// Where both threads share a core, a woken main thread would wait for the end of this
-    /// thread's slice, which is milliseconds: the core is offered to it at once.
+    /// thread's slice, which is milliseconds: first the core is offered to it, and where the
+    /// kernel does not take the offer, this thread sleeps.
     pub fn emit(&self, sequence: u64, effect: Effect) {
-        self.lock().effects.push((sequence, effect));
+        let mine = {
+            let mut state = self.lock();
+            state.effects.push((sequence, effect));
+            state.done + state.effects.len() as u64 + state.taken
+        };
         self.main.unpark();
         std::thread::yield_now();
+        let waits = |state: &mut State| state.done < mine && !state.stopped;
+        // Whatever it ended by, the work goes on.
+        drop(self.handed.wait_timeout_while(self.lock(), HANDOVER, waits));
+    }
+
+    /// The main thread has done what it took.
+    pub fn effects_done(&self) {
+        let mut state = self.lock();
+        state.done += std::mem::take(&mut state.taken);
+        drop(state);
+        self.handed.notify_all();
     }
 
     /// For the compute thread: puts a frame back.

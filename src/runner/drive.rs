@@ -246,6 +246,9 @@ impl<'a> Drive<'a> {
                 }
             }
         }
+        if busy {
+            self.board.effects_done();
+        }
         Ok(busy)
     }
 
