@@ -38,31 +38,35 @@ const SPLITS: [Split; 6] = [
         least: 1.75,
     },
     Split {
-        name: "vgg16, rows then channels: latency",
+        name: "vgg16 by rows, from pool4 by channels in pairs: latency",
         model: "vgg16",
-        stages: "[{until: pool5, ranks: [0, 1], split: {by: rows}}, \
+        stages: "[{until: pool4, ranks: [0, 1], split: {by: rows}}, \
                  {ranks: [0, 1], split: {by: channels, pair: auto}}]",
         in_flight: 1,
         least: 1.88,
     },
     Split {
-        name: "resnet50 by rows: latency",
+        name: "resnet50 by rows, from layer4 by channels: latency",
         model: "resnet50",
-        stages: "[{ranks: [0, 1], split: {by: rows}}]",
+        stages: "[{until: layer3.5.relu, ranks: [0, 1], split: {by: rows}}, \
+                 {ranks: [0, 1], split: {by: channels}}]",
         in_flight: 1,
         least: 1.75,
     },
     Split {
-        name: "densenet121 by rows: latency",
+        name: "densenet121 by rows, from transition3 by channels: latency",
         model: "densenet121",
-        stages: "[{ranks: [0, 1], split: {by: rows}}]",
+        stages: "[{until: transition3.pool, ranks: [0, 1], split: {by: rows}}, \
+                 {ranks: [0, 1], split: {by: channels}}]",
         in_flight: 1,
         least: 1.6,
     },
     Split {
-        name: "mobilenet_v1 by rows: latency",
+        name: "mobilenet_v1 by rows in blocks, from conv13 by channels: latency",
         model: "mobilenet_v1",
-        stages: "[{ranks: [0, 1], split: {by: rows}}]",
+        stages: "[{until: conv12.pw.relu6, ranks: [0, 1], split: {by: rows, \
+                 exchange: [conv3.pw.relu6, conv5.pw.relu6, conv7.pw.relu6, conv9.pw.relu6, \
+                 conv11.pw.relu6]}}, {ranks: [0, 1], split: {by: channels}}]",
         in_flight: 1,
         least: 1.65,
     },
