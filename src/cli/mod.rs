@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod heap;
 pub mod logger;
 pub mod report;
 pub mod run;

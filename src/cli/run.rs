@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use super::logger;
+use super::{heap, logger};
 use crate::runner::{quiet_panics, run_job, End, Failure, Finished, Place, Request};
 use crate::runner::{sharpen_sleeps, DEFECT, FAILED};
 
@@ -78,6 +78,7 @@ pub fn main() -> ExitCode {
             Some(_) => ExitCode::SUCCESS,
         };
     }
+    heap::without_caches();
     if arguments.threads_as_ranks {
         return threads(&arguments);
     }

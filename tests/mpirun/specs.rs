@@ -270,3 +270,27 @@ fn kept_weights_are_used_again_and_damaged_ones_are_sent_again() {
     run("third");
     same_outputs(&place, "first", "third");
 }
+
+/// glibc reads how its heap is to be before `main`: a rank starts again for it, as the same
+/// process, unless the user has set it.
+#[test]
+fn a_rank_starts_again_once_for_its_heap() {
+    let place = Workplace::new();
+    place.write_spec(2, "six.npy", "");
+    let starts = cfg!(all(target_os = "linux", target_env = "gnu"));
+    let setting = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7");
+    for (given, expected) in [(None, 2 * usize::from(starts)), (Some(setting), 0)] {
+        let Some(mpirun) = Mpirun::new(2) else {
+            return;
+        };
+        let mpirun = match given {
+            Some((name, value)) => mpirun.env(name, value),
+            None => mpirun,
+        };
+        let running = place.start_with(mpirun, &["@spec.yaml", "-vv", "--frames", "3"]);
+        let job = running.expect("mpirun is there").wait();
+        job.expect_code(0, &format!("{given:?}"));
+        let again = job.stderr.matches("started again").count();
+        assert_eq!(again, expected, "{job}");
+    }
+}
