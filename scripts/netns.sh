@@ -56,18 +56,19 @@ up() {
         "${inside[@]}" addr add "10.77.0.$n/24" dev eth0
         "${inside[@]}" link set lo up
         "${inside[@]}" link set eth0 up
-        # A token bucket on either end shapes both directions; the bucket holds what 5 ms
-        # (100 Mbit/s) or 2 ms (1 Gbit/s) let through.
+        # A token bucket on either end shapes both directions.
         tc qdisc add dev "autodice-v$n" root tbf rate "$rate" burst "$(burst "$rate")" latency 400ms
         tc -n "autodice-$n" qdisc add dev eth0 root tbf rate "$rate" burst "$(burst "$rate")" \
             latency 400ms
     done
 }
 
+# Two frames of Ethernet at 100 Mbit/s, what 0.13 ms let through at 1 Gbit/s: a bucket that holds a
+# whole message lets it pass unshaped after every pause.
 burst() {
     case $1 in
-        *gbit) echo 256kb ;;
-        *) echo 64kb ;;
+        *gbit) echo 16kb ;;
+        *) echo 3kb ;;
     esac
 }
 

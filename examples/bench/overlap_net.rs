@@ -28,8 +28,8 @@ const RATES: [(&str, &str, bool); 2] = [
     ("1gbit", "1 Gbit/s", false),
 ];
 
-/// Bytes of the ping-pongs.
-const RAW: [usize; 3] = [64, 32 << 10, 1 << 20];
+/// Bytes of the ping-pongs; the second is a row of the largest activation.
+const RAW: [usize; 3] = [64, 224 * 64 * 4, 1 << 20];
 
 /// The part.
 ///
@@ -323,12 +323,14 @@ impl View<'_> {
     /// the same activation that stay.
     fn crossing_ms(&self) -> f64 {
         let ways = self.ways();
-        per_frame_ms(ways.iter().map(|way| {
-            let runs = self.interior(way.transfer).into_iter().filter_map(|piece| {
-                self.ranks[way.transfer.from.index()].find(What::Run(piece), way.sequence)
-            });
-            runs.map(|run| common(way, run)).sum::<u64>()
-        }))
+        per_frame_ms(ways.iter().map(|way| self.crossing(way)))
+    }
+
+    fn crossing(&self, way: &Way<'_>) -> u64 {
+        let runs = self.interior(way.transfer).into_iter().filter_map(|piece| {
+            self.ranks[way.transfer.from.index()].find(What::Run(piece), way.sequence)
+        });
+        runs.map(|run| common(way, run)).sum()
     }
 
     /// The sender's pieces that write the part which the message reads, and nothing of what
@@ -337,8 +339,8 @@ impl View<'_> {
         let pieces = self.plan.ranks[transfer.from.index()].pieces.iter();
         let inside = (0..).zip(pieces).filter(|(_, piece)| {
             piece.outputs.iter().any(|(part, region)| {
-                let apart = region.intersect(&transfer.region).is_empty();
-                *part == transfer.from_part && apart
+                let own = *part == transfer.from_part;
+                own && region.intersect(&transfer.region).is_empty()
             })
         });
         inside.map(|(id, _)| id).collect()
@@ -354,7 +356,8 @@ fn per_frame_ms(times: impl Iterator<Item = u64>) -> f64 {
     times.sum::<u64>() as f64 / 1e6 / (FRAMES - SKIPPED) as f64
 }
 
-/// The last frame's halo that was longest under way, and the Runs of both ranks meanwhile.
+/// The last frame's halo that was longest under way during its interior's Run, and the Runs of
+/// both ranks meanwhile.
 fn evidence(graph: &Graph, plan: &Plan, all: &[[Own; 2]]) -> String {
     let view = View {
         graph,
