@@ -19,14 +19,17 @@ die() {
 }
 
 down() {
-    local n pid
+    local n pid ended=
     for n in "${hosts[@]}"; do
-        if [ -e "/var/run/netns/autodice-$n" ]; then
-            for pid in $(ip netns pids "autodice-$n"); do
-                kill -KILL "$pid" 2>/dev/null || true
-            done
-            ip netns del "autodice-$n" || true
-        fi
+        [ -e "/var/run/netns/autodice-$n" ] || continue
+        for pid in $(ip netns pids "autodice-$n"); do
+            kill -KILL "$pid" 2>/dev/null && ended=1
+        done
+    done
+    # An mpirun outside ends when it hears that its daemons have: they still need their link.
+    [ -z "$ended" ] || sleep 0.5
+    for n in "${hosts[@]}"; do
+        [ ! -e "/var/run/netns/autodice-$n" ] || ip netns del "autodice-$n" || true
         # With its namespace an end goes away a moment later, and the other end with it.
         ip link del "autodice-v$n" 2>/dev/null || true
     done

@@ -106,8 +106,9 @@ impl Record {
                 ..
             } = bar;
             println!(
-                "{}: {what}: {figure} (bar {wanted}; {} of {} samples): {}",
+                "{}: {what}: {figure} (bar {}; {} of {} samples): {}",
                 self.part,
+                if wanted.is_empty() { "none" } else { wanted },
                 count.0,
                 count.1,
                 bar.verdict()
