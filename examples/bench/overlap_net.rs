@@ -366,10 +366,7 @@ fn evidence(graph: &Graph, plan: &Plan, all: &[[Own; 2]]) -> String {
     };
     let mut ways = view.ways();
     ways.retain(|way| way.sequence == FRAMES as u64 - 1);
-    let Some(way) = ways
-        .iter()
-        .max_by_key(|way| way.end.saturating_sub(way.start))
-    else {
+    let Some(way) = ways.iter().max_by_key(|way| view.crossing(way)) else {
         return "no halo".into();
     };
     let at = |moment: u64| (moment as f64 - way.start as f64) / 1e6;
