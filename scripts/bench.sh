@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Measures what BENCHMARKS.md says and prints the table of bars.
 #
-#   scripts/bench.sh              every part: at most about a quarter of an hour
+#   scripts/bench.sh              every part: at most about 25 minutes
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
-#                                 waiting rendezvous startup memory splits
+#                                 waiting rendezvous startup memory splits overlap-net
+#                                 bytes compile pair-memory resident
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
-# long for cases of whole models.
+# long for cases of whole models. `overlap-net` needs root, `ip` and `tc` (scripts/netns.sh), and
+# is not measured without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
@@ -28,6 +30,9 @@ make_model resnet50 resnet50
 make_model mobilenet_v1 mobilenet_v1
 make_model densenet121 densenet121
 make_model vgg16 vgg16
+make_model vgg11 vgg11
+make_model alexnet alexnet
+make_model resnet101 resnet101
 make_model vgg16_external vgg16 --external
 
 parts=("$@")

@@ -12,6 +12,10 @@ use autodice::comm::world::{Form, World};
 use autodice::comm::{Channel, Event, Header, Landing, Link, Mailbox, Payload};
 use autodice::ids::Rank;
 
+#[path = "common/byte_forms.rs"]
+mod byte_forms;
+#[path = "mpirun/bytes.rs"]
+mod bytes;
 #[path = "mpirun/failures.rs"]
 mod failures;
 #[path = "common/job.rs"]
@@ -58,6 +62,9 @@ fn as_a_rank() {
     assert!(World::init().is_err(), "a process is one rank, once");
     assert!(world.version().contains(' ') && !world.version().contains('\n'));
     assert!(!world.host().is_empty());
+    if let Some(spec) = case.strip_prefix("count ") {
+        return byte_forms::run_counted(world, spec.as_ref()).expect("a counted job ends well");
+    }
     match case.as_str() {
         "ping-pong" => ping_pong(world),
         "mask" => mask(world),

@@ -120,6 +120,17 @@ pub fn workers(
     command
         .envs(environment.iter().copied())
         .args(transport.flags());
+    run_workers(command, arguments)
+}
+
+/// As `workers`, with ranks where this mpirun puts them.
+///
+/// # Errors
+/// Where the job fails.
+pub fn run_workers(
+    mut command: Command,
+    arguments: &[String],
+) -> Result<(Vec<Sample>, Vec<String>)> {
     command.arg(own_program()?).arg("worker").args(arguments);
     let (said, _) = timed(&mut command)?;
     let (mut samples, mut notes) = (Vec::new(), Vec::new());

@@ -1,13 +1,21 @@
 //! The measurements of BENCHMARKS.md, a part for each bar; `scripts/bench.sh` runs them all.
 
+#[path = "../../tests/common/byte_forms.rs"]
+mod byte_forms;
+mod bytes;
+mod compile;
 mod lab;
 mod launch;
 mod memory;
 mod models;
+mod net;
 mod overlap;
+mod overlap_net;
+mod pair_memory;
 mod ranks;
 mod record;
 mod rendezvous;
+mod resident;
 mod single;
 mod splits;
 mod stages;
@@ -25,7 +33,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 15] = [
     "single",
     "two-stages",
     "interleaved",
@@ -36,6 +44,11 @@ const PARTS: [&str; 10] = [
     "startup",
     "memory",
     "splits",
+    "overlap-net",
+    "bytes",
+    "compile",
+    "pair-memory",
+    "resident",
 ];
 
 /// Measures what BENCHMARKS.md says.
@@ -107,6 +120,11 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "startup" => startup::startup(models, long),
         "memory" => memory::memory(models),
         "splits" => splits::splits(models, long),
+        "overlap-net" => overlap_net::overlap_net(models, long),
+        "bytes" => bytes::bytes(models),
+        "compile" => compile::compile(models, quota),
+        "pair-memory" => pair_memory::pair_memory(models),
+        "resident" => resident::resident(models),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }
@@ -125,6 +143,10 @@ fn worker(arguments: &[String]) -> Result<()> {
         }
         ["waiting", transport, wanted, limit] => waiting::worker(transport, quota(wanted, limit)?),
         ["rendezvous", case, wanted, limit] => rendezvous::worker(case, quota(wanted, limit)?),
+        ["bytes", spec] => bytes::worker(Path::new(spec)),
+        ["overlap-net", model, case, wanted, limit] => {
+            overlap_net::worker(Path::new(model), case, quota(wanted, limit)?)
+        }
         ["load", model, name, shape] => startup::load_whole(Path::new(model), name, shape),
         ["nothing"] => startup::nothing(),
         ["split", model, index, wanted, limit] => {

@@ -87,8 +87,11 @@ fn case_name(model: &str, ranks: usize, rank: usize) -> String {
     format!("{model} on {ranks} ranks, rank {rank}")
 }
 
-/// The ranks' peaks in bytes, as a job's report has them.
-fn peaks(spec: &Path, dir: &Path, ranks: usize) -> Result<Vec<f64>> {
+/// Runs a spec's job; the ranks' peaks in bytes, as a job's report has them.
+///
+/// # Errors
+/// Where the job fails, or its report lacks them.
+pub fn peaks(spec: &Path, dir: &Path, ranks: usize) -> Result<Vec<f64>> {
     let out = dir.join("out");
     let _gone = std::fs::remove_dir_all(&out);
     let mut job = mpirun(ranks);

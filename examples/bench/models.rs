@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use autodice::graph::{macs, Graph};
 use autodice::ids::{NodeId, Rank};
 use autodice::model::builder::ModelBuilder;
@@ -92,6 +92,16 @@ pub fn cuts(graph: &Graph, from: f64, to: f64) -> Vec<(String, f64)> {
         .filter(|(id, share)| graph.node(*id).op_type == "Relu" && (from..=to).contains(share));
     fit.map(|(id, share)| (graph.node(id).origin.clone(), share))
         .collect()
+}
+
+/// The name of the last pooling node: what follows it in vgg16 cannot be cut by rows.
+///
+/// # Errors
+/// Where there is none.
+pub fn last_pool(graph: &Graph) -> Result<String> {
+    let pools = graph.node_ids().map(|id| graph.node(id));
+    let last = pools.filter(|node| node.op_type == "MaxPool").last();
+    Ok(last.context("a model without a pool")?.origin.clone())
 }
 
 /// Three nodes that pass on `bytes` of floats, as stages of rank 0, 1 and 0, one frame at a time:

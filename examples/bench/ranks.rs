@@ -42,12 +42,13 @@ pub struct Shared(Rc<RefCell<World>>);
 /// # Errors
 /// Where MPI cannot be started, or the core not be had.
 pub fn start() -> Result<(Shared, Rc<RefCell<World>>)> {
-    let launched = std::env::var("OMPI_COMM_WORLD_LOCAL_RANK");
-    let local: usize = launched
+    // Not the rank on its host: hosts may be namespaces of one machine.
+    let launched = std::env::var("OMPI_COMM_WORLD_RANK");
+    let rank: usize = launched
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    take_core(local)?;
+    take_core(rank)?;
     sharpen_sleeps();
     let world = Rc::new(RefCell::new(World::init()?));
     Ok((Shared(Rc::clone(&world)), world))

@@ -13,7 +13,7 @@ use crate::lab::{Case, Sample};
 pub struct Bar {
     /// What was measured, in words.
     pub what: String,
-    /// What it should come to, in words.
+    /// What it should come to, in words; empty where it is only reported.
     pub bar: String,
     /// What it came to.
     pub figure: String,
@@ -46,6 +46,7 @@ impl Bar {
         match self.met {
             Some(true) => "ok",
             Some(false) => "missed",
+            None if self.bar.is_empty() => "reported",
             None => "not measured",
         }
     }
@@ -105,8 +106,9 @@ impl Record {
                 ..
             } = bar;
             println!(
-                "{}: {what}: {figure} (bar {wanted}; {} of {} samples): {}",
+                "{}: {what}: {figure} (bar {}; {} of {} samples): {}",
                 self.part,
+                if wanted.is_empty() { "none" } else { wanted },
                 count.0,
                 count.1,
                 bar.verdict()

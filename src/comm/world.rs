@@ -72,6 +72,9 @@ pub struct World {
     next_id: u64,
     sent_messages: Vec<u64>,
     sent_bytes: Vec<u64>,
+    /// Payload bytes of activations by other rank: given to MPI, and counted by MPI on arrival.
+    sent_data: Vec<u64>,
+    received_data: Vec<u64>,
     closed: bool,
 }
 
@@ -194,6 +197,8 @@ impl World {
             next_id: 0,
             sent_messages: vec![0; size],
             sent_bytes: vec![0; size],
+            sent_data: vec![0; size],
+            received_data: vec![0; size],
             closed: false,
         })
     }
@@ -220,6 +225,16 @@ impl World {
     /// Payload bytes sent to a rank, on all channels.
     pub fn sent_bytes(&self, to: Rank) -> u64 {
         self.sent_bytes[to.index()]
+    }
+
+    /// Payload bytes of activations (channel `Data`) sent to a rank.
+    pub fn sent_data_bytes(&self, to: Rank) -> u64 {
+        self.sent_data[to.index()]
+    }
+
+    /// Payload bytes of activations (channel `Data`) that have arrived from a rank.
+    pub fn received_data_bytes(&self, from: Rank) -> u64 {
+        self.received_data[from.index()]
     }
 
     /// Plain blocking MPI for benchmarks: sends `bytes` back and forth, `repeats` times, with a
@@ -497,6 +512,9 @@ impl World {
             return self.fail(wrong(behind as u64));
         }
         first.header = Some(header);
+        if key.0 == Channel::Data {
+            self.received_data[key.1.index()] += behind as u64;
+        }
         if short {
             // SAFETY: the landing is this `Receiving`'s own, and MPI is not given short ones.
             let target = unsafe { (*first.landing).bytes_mut() };
@@ -513,6 +531,9 @@ impl World {
             return;
         };
         first.missing -= bytes;
+        if key.0 == Channel::Data {
+            self.received_data[key.1.index()] += arrived as u64;
+        }
         if arrived != bytes {
             // Another number than the header said: the sender is not this program.
             let expected = first.expected as u64;
@@ -581,6 +602,9 @@ impl Link for World {
         header.length = body.len() as u64;
         self.sent_messages[to.index()] += 1;
         self.sent_bytes[to.index()] += header.length;
+        if channel == Channel::Data {
+            self.sent_data[to.index()] += header.length;
+        }
         let mut head = self.staging();
         head[..Header::BYTES].copy_from_slice(&header.encode());
         let mut with_head = Header::BYTES;
