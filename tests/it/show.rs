@@ -152,7 +152,7 @@ fn rows_of_vgg16_exchange_their_bytes() {
     let (graph, pools) = vgg16();
     let body = stage(Some(&pools[4]), &[0, 1], rows(&[], None));
     let text = shown(&graph, &spec(vec![body, stage(None, &[0], None)]));
-    // 1,060,864 bytes inside; 113 rows of 3 x 224 numbers of the input; 3 of 7 rows gathered.
+    // 1,060,864 bytes inside; 113 rows of 3 x 224 numbers of the input; 4 of 7 rows gathered.
     let stage = ["1036.0", "296.6", "1.000", "15.347"];
     assert_eq!(stage_numbers(&text, 0), stage);
     assert_eq!(stage_numbers(&text, 1), ["0.0", "56.0", "1.000", "0.103"]);
