@@ -105,7 +105,9 @@ pub fn worker(transport: &str, quota: Quota) -> Result<()> {
         let frames = SKIPPED + (200_000 / us as usize).clamp(60, 300);
         repeat(&mut link, quota, |link| {
             let (all, probes) = probed(link, |link| {
-                let times = world.borrow_mut().ping_pong(Rank(1 - rank.0), BYTES, 500);
+                let times = world
+                    .borrow_mut()
+                    .ping_pong(Rank(1 - rank.0), BYTES, 500, false);
                 ranks::meet(link)?;
                 let ran = run(link, &program, &pieces, frames, true)?;
                 Ok((median(&times) * 1e6, legs(&ran.trace, rank, SKIPPED)))

@@ -238,17 +238,25 @@ impl World {
     }
 
     /// Plain blocking MPI for benchmarks: sends `bytes` back and forth, `repeats` times, with a
-    /// rank that calls the same, and returns half of each round trip in seconds.
+    /// rank that calls the same, and returns half of each round trip in seconds. Where `written`,
+    /// each message is written anew before the clock starts, as a Run writes what it sends;
+    /// otherwise both sides' caches may keep it from one round trip to the next.
     ///
     /// # Panics
     /// Where MPI fails, or `bytes` are more than one MPI message holds.
-    pub fn ping_pong(&mut self, with: Rank, bytes: usize, repeats: usize) -> Vec<f64> {
+    pub fn ping_pong(
+        &mut self,
+        with: Rank,
+        bytes: usize,
+        repeats: usize,
+        written: bool,
+    ) -> Vec<f64> {
         const TAG: c_int = 32_767;
         let (count, other) = (int(bytes), int(with.index()));
         let comm = self.comms[Channel::Data as usize];
         // Not zeros: pages that nobody has written to would be made while the clock runs.
-        let (from, mut into) = (vec![1_u8; bytes], vec![1_u8; bytes]);
-        let send = || {
+        let (mut from, mut into) = (vec![1_u8; bytes], vec![1_u8; bytes]);
+        let send = |from: &[u8]| {
             // SAFETY: blocking; `from` holds `count` bytes and outlives the call.
             let sent =
                 unsafe { ffi::MPI_Send(from.as_ptr().cast(), count, byte(), other, TAG, comm) };
@@ -272,14 +280,18 @@ impl World {
         };
         let first = self.rank < with;
         let mut times = Vec::with_capacity(repeats);
-        for _ in 0..repeats {
+        for repeat in 0..repeats {
+            // Both ranks write in the same time.
+            if written {
+                from.fill(repeat as u8);
+            }
             let start = Instant::now();
             if first {
-                send();
+                send(&from);
                 receive();
             } else {
                 receive();
-                send();
+                send(&from);
             }
             times.push(start.elapsed().as_secs_f64() / 2.0);
         }
