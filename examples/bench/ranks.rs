@@ -324,7 +324,12 @@ pub fn load(graph: &Graph, plan: &Plan, rank: Rank, weights: &dyn Weights) -> Re
 pub fn input(graph: &Graph, id: ActivationId) -> Arc<Tensor> {
     let activation = graph.activation(id);
     assert_eq!(activation.dtype, Dtype::F32, "the models here take floats");
-    let mut tensor = Tensor::zeros(Dtype::F32, &activation.shape);
+    numbers(&activation.shape)
+}
+
+/// A tensor with numbers around zero in it.
+pub fn numbers(shape: &[usize]) -> Arc<Tensor> {
+    let mut tensor = Tensor::zeros(Dtype::F32, shape);
     for (index, cell) in tensor.bytes_mut().chunks_exact_mut(4).enumerate() {
         let number = (index * 2_654_435_761 % 1000) as f32 / 500.0 - 1.0;
         cell.copy_from_slice(&number.to_le_bytes());

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::lab::{is_over, Case, Quota, Rule, Sample};
 use crate::launch::{print_sample, workers, Transport};
 use crate::models;
-use crate::ranks::{self, input, load, probed, run, told, Keep};
+use crate::ranks::{self, load, numbers, probed, run, told, Keep};
 use crate::record::{Bar, Record};
 
 const FRAMES: usize = 12;
@@ -139,7 +139,7 @@ fn best_cut(model: &Path) -> Result<(String, Vec<String>)> {
 /// The shortest of a few runs of all of a rank's pieces.
 fn stage_ms(source: &Source, plan: &Plan, rank: Rank) -> Result<f64> {
     let mut pieces = load(&source.graph, plan, rank, source)?;
-    let inputs = piece_inputs(&source.graph, plan, rank);
+    let inputs = piece_inputs(plan, rank);
     let mut times = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
@@ -151,12 +151,15 @@ fn stage_ms(source: &Source, plan: &Plan, rank: Rank) -> Result<f64> {
     Ok(times.into_iter().fold(f64::INFINITY, f64::min))
 }
 
-fn piece_inputs(graph: &Graph, plan: &Plan, rank: Rank) -> Vec<Vec<Arc<Tensor>>> {
-    let of = |id| input(graph, plan.part(rank, id).activation);
+fn piece_inputs(plan: &Plan, rank: Rank) -> Vec<Vec<Arc<Tensor>>> {
     let pieces = plan.ranks[rank.index()].pieces.iter();
-    pieces
-        .map(|piece| piece.inputs.iter().map(|&(part, _)| of(part)).collect())
-        .collect()
+    let inputs = pieces.map(|piece| {
+        piece
+            .inputs
+            .iter()
+            .map(|(_, region)| numbers(&region.shape()))
+    });
+    inputs.map(Iterator::collect).collect()
 }
 
 /// What one rank of either job does.
@@ -172,7 +175,7 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
     let split = models::plan(graph, text)?;
     let program = models::program(graph, &split, rank);
     let mut pieces = load(graph, &split, rank, &source)?;
-    let inputs = piece_inputs(graph, &split, rank);
+    let inputs = piece_inputs(&split, rank);
     let alone = match kind {
         "two-stages" => Some(Alone::new(&source, model)?),
         _ => None,

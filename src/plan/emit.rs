@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::demand::{held_by, Demand};
 use super::grow::{groups, Group};
 use super::layout::{Layout, Making};
-use super::{Plan, PlanBuilder, Step, Terms};
+use super::{Plan, PlanBuilder, Step};
 use crate::geometry::{Interval, Region};
 use crate::graph::{input_needs, Graph};
 use crate::ids::{ActivationId, NodeId, PartId, PieceId, Rank, SumId, TransferId};
@@ -277,19 +277,9 @@ impl<'s, 'a> Turn<'s, 'a> {
             Some(piece) => *piece,
             None => {
                 let (_, _, inputs, outputs) = &key;
-                let whole = |(part, region): &(PartId, Region)| {
-                    let part = self.shared.builder.plan().part(rank, *part);
-                    *region == self.graph.whole(part.activation) && part.terms == Terms::All
-                };
-                let whole = outputs.iter().all(whole);
                 let builder = &mut self.shared.builder;
-                let piece = match whole {
-                    // A box that leaves out the last row would only be a copy.
-                    true => builder.piece(rank, nodes, inputs, &parts_of(outputs)),
-                    false => builder
-                        .piece_needing(rank, nodes, inputs, outputs.clone())
-                        .expect("a layout's boxes are inside of their activations"),
-                };
+                let piece = builder.piece_needing(rank, nodes, inputs, outputs.clone());
+                let piece = piece.expect("a layout's boxes are inside of their activations");
                 self.shared.pieces.insert(key, piece);
                 piece
             }
@@ -355,8 +345,4 @@ impl<'s, 'a> Turn<'s, 'a> {
     fn step(&mut self, rank: Rank, step: Step) {
         self.shared.builder.step(rank, step);
     }
-}
-
-fn parts_of(boxes: &[(PartId, Region)]) -> Vec<PartId> {
-    boxes.iter().map(|&(part, _)| part).collect()
 }
