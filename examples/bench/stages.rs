@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use autodice::comm::threads::{links, Options};
 use autodice::comm::Link;
 use autodice::engine::{Executable, Tensor};
-use autodice::graph::Graph;
 use autodice::ids::Rank;
 use autodice::model::read::{read, Source};
 use autodice::plan::Plan;
