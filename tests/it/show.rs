@@ -5,23 +5,12 @@ use autodice::graph::{Graph, PoolKind};
 use autodice::plan::{check, compile, stages, stages_tally, tally, warnings, Makers, Plan};
 use autodice::spec::{
     ChannelsSpec, Exchange, ExchangeSpec, FramesSplitSpec, GridSpec, PairSpec, Pairing, ReduceSpec,
-    RowsSpec, RunSpec, Spec, SplitSpec, StageNodes, StageSpec,
+    RowsSpec, Spec, SplitSpec, StageNodes, StageSpec,
 };
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::random_graph::{random_graph, Random};
-
-fn spec(stages: Vec<StageSpec>) -> Spec {
-    Spec {
-        model: "model.onnx".into(),
-        shapes: vec![],
-        input: None,
-        labels: None,
-        ranks: vec![],
-        stages,
-        run: RunSpec::default(),
-    }
-}
+use crate::support::specs::spec;
 
 fn stage(until: Option<&str>, ranks: &[usize], split: Option<SplitSpec>) -> StageSpec {
     StageSpec {

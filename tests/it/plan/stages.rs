@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use autodice::graph::Graph;
 use autodice::ids::{ActivationId, NodeId, Rank};
 use autodice::plan::{compile, compile_owners, Plan, Step};
-use autodice::spec::{RunSpec, Spec, StageNodes, StageSpec};
+use autodice::spec::{StageNodes, StageSpec};
 
 use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::random_graph::{random_graph, random_owners, Random};
+use crate::support::specs::spec;
 
 fn until(name: &str, rank: usize) -> StageSpec {
     stage(StageNodes::Until(name.into()), rank)
@@ -28,18 +29,6 @@ fn stage(nodes: StageNodes, rank: usize) -> StageSpec {
         nodes,
         ranks: vec![rank],
         split: None,
-    }
-}
-
-fn spec(stages: Vec<StageSpec>) -> Spec {
-    Spec {
-        model: "model.onnx".into(),
-        shapes: vec![],
-        input: None,
-        labels: None,
-        ranks: vec![],
-        stages,
-        run: RunSpec::default(),
     }
 }
 

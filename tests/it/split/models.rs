@@ -93,13 +93,8 @@ fn spec_of(stages: Vec<StageSpec>, in_flight: Option<u32>) -> Spec {
         ..RunSpec::default()
     };
     Spec {
-        model: "model.onnx".into(),
-        shapes: vec![],
-        input: None,
-        labels: None,
-        ranks: vec![],
-        stages,
         run,
+        ..crate::support::specs::spec(stages)
     }
 }
 
