@@ -244,9 +244,10 @@ check() {
     done
 }
 
-# Tries everything that a host is made of. It leaves a lab that is up alone.
+# Tries everything that a host is made of, beside a lab that may be up.
 check_all() {
     check
+    own_the_lab
     trap remove_trial EXIT
     remove_trial
     ip netns add ${prefix}check 2>/dev/null || die "no network namespace can be made here"
@@ -394,7 +395,7 @@ mpirun_here() {
     mapfile -t lines < <(flags)
     echo $BASHPID >"$cgroups/${prefix}lab/cgroup.procs"
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-    exec mpirun "${lines[@]}" "$@" 9>&-
+    exec mpirun "${lines[@]}" "$@"
 }
 
 run() {
@@ -405,8 +406,9 @@ run() {
     shift
     own_the_lab
     up "$file"
-    # In the background, so that a signal to this process is heard at once and handed on.
-    (mpirun_here "${own[@]}" "$@") <&0 &
+    # In the background, so that a signal to this process is heard at once and handed on; without
+    # the lock, which must end with this process.
+    (mpirun_here "${own[@]}" "$@") <&0 9>&- &
     pid=$!
     trap 'kill -TERM $pid 2>/dev/null' INT TERM HUP
     wait $pid || code=$?
@@ -443,7 +445,7 @@ case $command:$# in
         own_the_lab
         up "$1"
         echo ready
-        cat >/dev/null
+        cat >/dev/null 9>&-
         ;;
     run:*) [ $# -gt 0 ] || die "run LABFILE [MPIRUN FLAGS…] -- COMMAND…"; run "$@" ;;
     mpirun:*) need_lab; mpirun_here "$@" ;;

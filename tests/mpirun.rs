@@ -20,6 +20,8 @@ mod bytes;
 mod failures;
 #[path = "common/job.rs"]
 mod job;
+#[path = "mpirun/lab.rs"]
+mod lab;
 #[path = "common/link_cases.rs"]
 mod link_cases;
 #[path = "common/skip.rs"]

@@ -47,10 +47,14 @@ impl Mpirun {
             .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
             .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
             .args(["-n", &ranks.to_string()]);
-        Some(Self {
-            command,
-            limit: Duration::from_secs(120),
-        })
+        Some(Self::by(command))
+    }
+
+    /// A command that ends in a call of mpirun, and takes a program and its arguments as mpirun
+    /// does.
+    pub fn by(command: Command) -> Self {
+        let limit = Duration::from_secs(120);
+        Self { command, limit }
     }
 
     /// More of mpirun's own flags.
@@ -124,6 +128,25 @@ impl Running {
         send(pid.expect("the rank is there"), signal);
     }
 
+    /// How many ranks are running.
+    pub fn ranks(&self) -> usize {
+        let is_there = |rank: &usize| {
+            let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
+            !processes(&[&self.mark, &wanted]).is_empty()
+        };
+        (0..).take_while(is_there).count()
+    }
+
+    /// Every process of the job, mpirun and its daemons too.
+    pub fn processes(&self) -> Vec<u32> {
+        processes(&[&self.mark])
+    }
+
+    /// SIGKILL to every process of the job.
+    pub fn kill_all(&self) {
+        self.processes().iter().for_each(|&pid| send(pid, "KILL"));
+    }
+
     /// Whether mpirun has ended.
     pub fn has_ended(&mut self) -> bool {
         let status = self.child.try_wait().expect("mpirun is a child of ours");
@@ -149,7 +172,7 @@ impl Running {
     fn end_all(&self) -> Vec<u32> {
         let start = Instant::now();
         loop {
-            let left = processes(&[&self.mark]);
+            let left = self.processes();
             if left.is_empty() || start.elapsed() > Duration::from_secs(2) {
                 left.iter().for_each(|&pid| send(pid, "KILL"));
                 return left;

@@ -1,0 +1,156 @@
+//! The edge lab: a split model over three of its hosts, and what is left when all of it is killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::job::{Job, Mpirun, Running};
+use super::skip::skipped;
+
+const HOSTS: [&str; 3] = ["e1", "e2", "e3"];
+
+/// `scripts/lab.sh`, to this test alone: a machine has one lab.
+struct Lab {
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    /// None, with a line that says why, where this machine can have no lab.
+    fn new() -> Option<Self> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = script(&["check"]);
+        if !checked.status.success() {
+            let said = String::from_utf8_lossy(&checked.stderr);
+            let why = said.lines().last().unwrap_or("lab.sh gives no reason");
+            skipped(why.trim_start_matches("lab.sh: "));
+            return None;
+        }
+        Some(Self { _turn: turn })
+    }
+
+    /// Starts a program on three equal hosts.
+    fn start(&self, program: &Path, arguments: &[&str]) -> Running {
+        let mut command = Command::new(path("scripts/lab.sh"));
+        command.arg("run").arg(path("labs/equal3.lab")).arg("--");
+        Mpirun::by(command).start(program, arguments)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Job {
+        self.start(Path::new(program), arguments).wait()
+    }
+}
+
+/// However a test ends, the next one finds no lab.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        script(&["down"]);
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn script(arguments: &[&str]) -> Output {
+    let mut command = Command::new(path("scripts/lab.sh"));
+    command.args(arguments).stdin(Stdio::null());
+    command.output().expect("lab.sh starts")
+}
+
+/// Namespaces, links and cgroups of the lab, as the system lists them.
+fn things() -> Vec<String> {
+    let mut found = vec![];
+    for arguments in [&["netns", "list"][..], &["-o", "link"]] {
+        let said = Command::new("ip").args(arguments).output();
+        let said = String::from_utf8(said.expect("ip starts").stdout).expect("text");
+        let lines = said.lines().filter(|line| line.contains("autodice-"));
+        found.extend(lines.map(String::from));
+    }
+    for folder in ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        found.extend(names.filter(|name| name.starts_with("autodice-")));
+    }
+    found
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_split_model_runs_across_three_hosts() {
+    let Some(lab) = Lab::new() else {
+        return;
+    };
+    let spec = path("specs/digits-rows.yaml");
+    let spec = spec.to_str().expect("a plain path");
+    let run = env!("CARGO_BIN_EXE_autodice-run");
+    let job = lab.run(run, &[spec, "--verify", "--frames", "6", "--json"]);
+    job.expect_code(0, "digits by rows");
+    let report: serde_json::Value = serde_json::from_str(&job.stdout).expect("JSON on stdout");
+    let found = (&report["status"], &report["frames"], &report["wrong"]);
+    assert_eq!(found, (&"done".into(), &6.into(), &0.into()), "{job}");
+    let ranks = report["ranks"].as_array().expect("a list of ranks");
+    let hosts: Vec<_> = ranks.iter().map(|rank| &rank["host"]).collect();
+    assert_eq!(hosts, HOSTS, "{job}");
+    assert_eq!(things(), [""; 0], "{job}");
+}
+
+#[test]
+fn a_lab_hands_the_exit_code_on_and_is_gone() {
+    let Some(lab) = Lab::new() else {
+        return;
+    };
+    lab.run("sh", &["-c", "exit 7"]).expect_code(7, "exit 7");
+    assert_eq!(things(), [""; 0]);
+    let running = lab.start(Path::new("sleep"), &["600"]);
+    wait_until("three ranks", || running.ranks() == HOSTS.len());
+    running.signal("TERM");
+    let job = running.wait();
+    assert_ne!(job.code, Some(0), "{job}");
+    assert!(job.left.is_empty(), "{job}");
+    assert_eq!(things(), [""; 0], "{job}");
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_that_was_killed() {
+    let Some(lab) = Lab::new() else {
+        return;
+    };
+    let pair = path("labs/pair.lab");
+    let pair = pair.to_str().expect("a plain path");
+    // What is killed, and what comes next: the end of the lab, or another lab in its place.
+    for (all, next) in [
+        (true, &["down"][..]),
+        (false, &["down"]),
+        (false, &["up", pair]),
+    ] {
+        let running = lab.start(Path::new("sleep"), &["600"]);
+        wait_until("three ranks", || running.ranks() == HOSTS.len());
+        if all {
+            running.kill_all();
+            wait_until("an end", || running.processes().is_empty());
+        } else {
+            running.signal("KILL");
+            assert!(running.processes().len() > HOSTS.len());
+        }
+        assert!(!things().is_empty(), "nobody was there to remove them");
+        let said = script(next);
+        assert!(said.status.success(), "{said:?}");
+        wait_until("an end", || running.processes().is_empty());
+        if next == ["down"] {
+            assert_eq!(things(), [""; 0], "after all {all}");
+        } else {
+            let hosts = things().iter().filter(|name| name.contains("e3")).count();
+            assert_eq!(hosts, 0, "of the lab that was there");
+        }
+        running.wait();
+    }
+}
