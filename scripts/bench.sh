@@ -4,12 +4,12 @@
 #   scripts/bench.sh              every part: at most about 25 minutes
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
 #                                 waiting rendezvous startup memory splits overlap-net
-#                                 bytes compile pair-memory resident
+#                                 bytes compile pair-memory resident lab
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
-# long for cases of whole models. `overlap-net` needs root, `ip` and `tc` (scripts/netns.sh), and
-# is not measured without.
+# long for cases of whole models. `overlap-net` and `lab` need the edge lab (scripts/lab.sh: root,
+# `ip`, `tc`), and are not measured without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"

@@ -5,6 +5,7 @@ mod byte_forms;
 mod bytes;
 mod compile;
 mod lab;
+mod lab_links;
 mod launch;
 mod memory;
 mod models;
@@ -33,7 +34,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "single",
     "two-stages",
     "interleaved",
@@ -49,6 +50,7 @@ const PARTS: [&str; 15] = [
     "compile",
     "pair-memory",
     "resident",
+    "lab",
 ];
 
 /// Measures what BENCHMARKS.md says.
@@ -125,6 +127,7 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "compile" => compile::compile(models, quota),
         "pair-memory" => pair_memory::pair_memory(models),
         "resident" => resident::resident(models),
+        "lab" => lab_links::lab_links(quota),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }
@@ -143,6 +146,7 @@ fn worker(arguments: &[String]) -> Result<()> {
         }
         ["waiting", transport, wanted, limit] => waiting::worker(transport, quota(wanted, limit)?),
         ["rendezvous", case, wanted, limit] => rendezvous::worker(case, quota(wanted, limit)?),
+        ["lab", case, wanted, limit] => lab_links::worker(case, quota(wanted, limit)?),
         ["bytes", spec] => bytes::worker(Path::new(spec)),
         ["overlap-net", model, case, wanted, limit] => {
             overlap_net::worker(Path::new(model), case, quota(wanted, limit)?)

@@ -1,4 +1,4 @@
-//! Two hosts on this machine with a link of a given rate between them, for as long as a value lives.
+//! The edge lab (`scripts/lab.sh`) for as long as a value lives.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -6,11 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
-use crate::launch::mpirun;
+use crate::launch::{mpirun, timed};
 
 /// Sets the hosts up and removes them.
-const SCRIPT: &str = "scripts/netns.sh";
-const NET: &str = "10.77.0.0/24";
+const SCRIPT: &str = "scripts/lab.sh";
 
 /// The hosts; dropping it removes them. The script holds them until its stdin ends, which it does
 /// however this process ends.
@@ -20,17 +19,18 @@ pub struct Net {
 }
 
 impl Net {
-    /// Two hosts whose link has this rate, as `tc` writes it.
+    /// The hosts of `labs/NAME.lab`, then changed: host and what `set` takes, e.g.
+    /// `("e1", "rate=100mbit")`.
     ///
     /// # Errors
     /// Where they cannot be made: without root, `ip` or `tc`; the script's own line.
-    pub fn up(rate: &str) -> Result<Self> {
+    pub fn up(name: &str, changes: &[(&str, &str)]) -> Result<Self> {
         let script = std::path::absolute(SCRIPT)?;
         if !Path::new(&script).is_file() {
             bail!("{SCRIPT}: missing: run this from the top of the repository");
         }
         let mut holder = Command::new(&script)
-            .args(["hold", rate])
+            .args(["hold", &format!("labs/{name}.lab")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -47,25 +47,22 @@ impl Net {
             let _ended = holder.wait();
             bail!("{}", why.trim().lines().last().unwrap_or("no word of why"));
         }
-        Ok(Self { script, holder })
+        let net = Self { script, holder };
+        for (host, change) in changes {
+            timed(Command::new(&net.script).args(["set", host, change]))?;
+        }
+        Ok(net)
     }
 
-    /// mpirun with a rank on each host, over TCP.
-    pub fn mpirun(&self) -> Command {
+    /// mpirun with a rank on each of the first two hosts, over TCP.
+    ///
+    /// # Errors
+    /// Where the lab is gone.
+    pub fn mpirun(&self) -> Result<Command> {
+        let (flags, _) = timed(Command::new(&self.script).arg("flags"))?;
         let mut command = mpirun(2);
-        let agent = format!("{} agent", self.script.display());
-        for (name, value) in [
-            ("plm", "rsh"),
-            ("plm_rsh_agent", &agent[..]),
-            ("pml", "ob1"),
-            ("btl", "tcp,self"),
-            ("btl_tcp_if_include", NET),
-            ("oob_tcp_if_include", NET),
-        ] {
-            command.args(["--mca", name, value]);
-        }
-        command.args(["-host", "10.77.0.1,10.77.0.2"]);
-        command
+        command.args(flags.lines());
+        Ok(command)
     }
 }
 

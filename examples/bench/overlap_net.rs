@@ -39,7 +39,8 @@ pub fn overlap_net(folder: &Path, quota: Quota) -> Result<Record> {
     let model = models::file(folder, "vgg16")?;
     let (mut samples, mut bars, mut notes) = (vec![], vec![], vec![]);
     for (rate, name, is_bar) in RATES {
-        let measured = match Net::up(rate) {
+        let rate = format!("rate={rate}");
+        let measured = match Net::up("pair", &[("e1", &rate), ("e2", &rate)]) {
             Ok(net) => {
                 let arguments = [
                     "overlap-net".to_string(),
@@ -48,7 +49,7 @@ pub fn overlap_net(folder: &Path, quota: Quota) -> Result<Record> {
                     quota.wanted.to_string(),
                     quota.limit.as_secs_f64().to_string(),
                 ];
-                let (measured, said) = run_workers(net.mpirun(), &arguments)?;
+                let (measured, said) = run_workers(net.mpirun()?, &arguments)?;
                 notes.extend(said);
                 measured
             }
@@ -79,7 +80,7 @@ pub fn overlap_net(folder: &Path, quota: Quota) -> Result<Record> {
         samples.extend(measured);
     }
     let how = "Two MPI processes, each on a core and in a network namespace of its own, joined \
-        by a bridge; either end of each host's link is shaped by a token bucket (scripts/netns.sh); \
+        by a bridge; either end of each host's link is shaped by a token bucket (scripts/lab.sh); \
         TCP. In turn, ABBA: vgg16 by rows, exchange each, whole model, without and with overlap, \
         one frame in flight; latency is the median of 3 of 5 frames. Under way: from the start of \
         Send on one rank to the end of Receive on the other, both on the machine's one clock. \
