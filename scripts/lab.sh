@@ -2,8 +2,8 @@
 # The edge lab: several slow hosts on this machine, as a lab file lists them. Needs root.
 #
 #   scripts/lab.sh run LABFILE [MPIRUN FLAGS…] -- COMMAND…
-#                               up, mpirun over the hosts (a rank on each), down; COMMAND's exit code
-#   scripts/lab.sh up LABFILE   makes the hosts, prints the mpirun line; removes an earlier lab
+#                               up, mpirun over the hosts, a rank on each; down; mpirun's code
+#   scripts/lab.sh up LABFILE   removes an earlier lab, makes the hosts, prints the mpirun line
 #   scripts/lab.sh mpirun …     mpirun with the flags for the lab that is up
 #   scripts/lab.sh flags        those flags, one a line
 #   scripts/lab.sh set HOST cpu=0.2 rate=100mbit    also while a job runs
@@ -63,15 +63,18 @@ read_lab() {
         [[ ${#words[@]} = 6 && "${words[0]} ${words[2]} ${words[4]}" = "host cpu rate" ]] ||
             die "$file:$number: '$line': wanted 'host NAME cpu CORES rate RATE'"
         [[ ${words[1]} =~ ^[a-z][a-z0-9]{0,5}$ && ! ${words[1]} =~ ^(br|lab|check)$ ]] ||
-            die "$file:$number: host '${words[1]}': wanted at most six letters and digits, not br, lab or check"
-        [[ " ${names[*]} " != *" ${words[1]} "* ]] || die "$file:$number: host ${words[1]} is there twice"
+            die "$file:$number: host '${words[1]}': wanted a letter and at most five letters or" \
+                "digits, not br, lab or check"
+        [[ " ${names[*]} " != *" ${words[1]} "* ]] ||
+            die "$file:$number: host ${words[1]} is there twice"
         per_mille "${words[3]}" >/dev/null ||
             die "$file:$number: cpu '${words[3]}': wanted cores, e.g. 0.45, or max"
         bits "${words[5]}" >/dev/null ||
             die "$file:$number: rate '${words[5]}': wanted e.g. 100mbit, 1gbit, or max"
         names+=("${words[1]}") cpus+=("${words[3]}") rates+=("${words[5]}")
     done <"$file"
-    [[ ${#names[@]} -ge 1 && ${#names[@]} -le 250 ]] || die "$file: ${#names[@]} hosts: wanted 1 to 250"
+    [[ ${#names[@]} -ge 1 && ${#names[@]} -le 250 ]] ||
+        die "$file: ${#names[@]} hosts: wanted 1 to 250"
 }
 
 # Gives every host cores of its own choice, the largest first, each time those with the least load.
@@ -79,12 +82,14 @@ read_lab() {
 # wandered would be now this, now that device. A tenth of each core stays free for the links, which
 # the kernel drives, and for mpirun.
 place() {
-    local where=$1 host share count core best sum=0 allowed=() order
+    local where=$1 host share count core best sum=0 most allowed=() order
     mapfile -t allowed < <(own_cores)
     for core in "${allowed[@]}"; do loads[core]=0; done
     for host in "${!names[@]}"; do sum=$((sum + $(per_mille "${cpus[host]}"))); done
-    [ "$sum" -le $((900 * ${#allowed[@]})) ] ||
-        die "$where: $(decimal "$sum") cores of ${#allowed[@]}: hosts may have 0.9 of each, $(decimal $((900 * ${#allowed[@]}))) together"
+    most=$((900 * ${#allowed[@]}))
+    [ "$sum" -le $most ] ||
+        die "$where: hosts ask for $(decimal "$sum") cores: of ${#allowed[@]} they may have" \
+            "$(decimal $most), 0.9 of each"
     order=$(for host in "${!names[@]}"; do echo "$(per_mille "${cpus[host]}") $host"; done |
         sort -k1,1nr -k2,2n | cut -d' ' -f2)
     for host in $order; do
@@ -98,7 +103,8 @@ place() {
             done
             loads[best]=$((loads[best] + share / count)) cores[host]+=$best,
             [ "${loads[best]}" -le 900 ] ||
-                die "$where: host ${names[host]}: cpu ${cpus[host]} fits on no core: hosts may have 0.9 of each, and keep theirs"
+                die "$where: host ${names[host]}: cpu ${cpus[host]}: so much is left on no core:" \
+                    "hosts keep to a core, and may have 0.9 of each"
         done
         cores[host]=${cores[host]%,}
     done
@@ -133,7 +139,8 @@ make_cgroup() {
 }
 
 quota_file() {
-    [ $version = 1 ] && echo "$cgroups/$prefix$1/cpu.cfs_quota_us" || echo "$cgroups/$prefix$1/cpu.max"
+    local files=([1]=cpu.cfs_quota_us [2]=cpu.max)
+    echo "$cgroups/$prefix$1/${files[version]}"
 }
 
 # The quota of a host in µs for each period of 10 ms. The kernel looks at a quota at each of its
@@ -176,18 +183,23 @@ get_cpu() {
 
 # A token bucket at either end shapes both directions. It holds what 0.13 ms let through, and at
 # least two frames of Ethernet: one that held a whole message would let it pass unshaped after
-# every pause.
+# every pause. TCP hands over packets of many frames, which the bucket would have to take apart, a
+# frame each, where it cannot hold them: at 1 Gbit/s 1 MiB then went at 0.72 of the rate, and goes
+# at 0.95 where a packet is at most half a bucket. Connections ask for that once, when they begin.
 set_rate() {
-    local rate=$2 burst
+    local rate=$2 burst packet=65536
     if [ "$rate" = max ]; then
         tc qdisc del dev "$prefix$1" root 2>/dev/null || true
         tc -n "$prefix$1" qdisc del dev eth0 root 2>/dev/null || true
-        return
+    else
+        burst=$(awk -v bits="$(bits "$rate")" 'BEGIN { bytes = bits * 130e-6 / 8
+            printf "%.0f\n", bytes < 3072 ? 3072 : bytes }')
+        [ "$burst" -le 4096 ] || packet=$((burst / 2 < 65536 ? burst / 2 : 65536))
+        tc qdisc replace dev "$prefix$1" root tbf rate "$rate" burst "$burst" latency 400ms
+        tc -n "$prefix$1" qdisc replace dev eth0 root tbf rate "$rate" burst "$burst" latency 400ms
     fi
-    burst=$(awk -v bits="$(bits "$rate")" 'BEGIN { bytes = bits * 130e-6 / 8
-        printf "%.0f\n", bytes < 3072 ? 3072 : bytes }')
-    tc qdisc replace dev "$prefix$1" root tbf rate "$rate" burst "$burst" latency 400ms
-    tc -n "$prefix$1" qdisc replace dev eth0 root tbf rate "$rate" burst "$burst" latency 400ms
+    ip link set "$prefix$1" gso_max_size $packet
+    ip -n "$prefix$1" link set eth0 gso_max_size $packet
 }
 
 get_rate() {
@@ -240,7 +252,8 @@ check() {
     local tool
     [ "$(id -u)" = 0 ] || die "the edge lab needs root"
     for tool in ip tc taskset unshare flock awk mpirun; do
-        command -v $tool >/dev/null || die "'$tool' is missing (Debian: iproute2, util-linux, openmpi-bin)"
+        command -v $tool >/dev/null ||
+            die "'$tool' is missing (Debian: iproute2, util-linux, openmpi-bin)"
     done
 }
 
@@ -271,8 +284,10 @@ remove_trial() {
 # next removes what it finds.
 own_the_lab() {
     exec 9</sys/class/net
-    flock -w 1 9 || { echo "lab.sh: waiting for the lab that is in use" >&2; flock -w "${1:-60}" 9; } ||
-        die "a lab is in use: '$0 down' ends it"
+    flock -w 1 9 || {
+        echo "lab.sh: waiting for the lab that is in use" >&2
+        flock -w 60 9 || die "a lab is in use: '$0 down' ends it"
+    }
 }
 
 down() {
@@ -332,10 +347,15 @@ change() {
     [ $# -gt 0 ] || die "set: nothing to change: cpu=CORES, rate=RATE"
     for key in "$@"; do
         case $key in
-            cpu=*) per_mille "${key#*=}" >/dev/null || die "set: $key: wanted cores, e.g. cpu=0.2, or cpu=max"
-                cpus[found]=${key#*=} ;;
-            rate=*) bits "${key#*=}" >/dev/null || die "set: $key: wanted e.g. rate=100mbit, or rate=max"
-                rates[found]=${key#*=} ;;
+            cpu=*)
+                cpus[found]=${key#*=}
+                per_mille "${cpus[found]}" >/dev/null ||
+                    die "set: $key: wanted cores, e.g. cpu=0.2, or cpu=max"
+                ;;
+            rate=*)
+                bits "${key#*=}" >/dev/null ||
+                    die "set: $key: wanted e.g. rate=100mbit, or rate=max"
+                ;;
             *) die "set: $key: wanted cpu=CORES or rate=RATE" ;;
         esac
     done
@@ -356,7 +376,8 @@ fits_its_cores() {
         for host in "${!names[@]}"; do
             [[ ,${cores[host]}, != *,$core,* ]] || load=$((load + $(host_load "$host")))
         done
-        [ "$load" -le 900 ] || die "set: hosts on core $core would have $(decimal "$load") of it: at most 0.9"
+        [ "$load" -le 900 ] ||
+            die "set: hosts on core $core would have $(decimal "$load") of it: at most 0.9"
     done
 }
 
@@ -384,7 +405,8 @@ status() {
 # One argument a line. Without `--bind-to none` Open MPI would count cores that are not the host's.
 flags() {
     need_lab
-    printf '%s\n' --mca plm rsh --mca plm_rsh_agent "$self agent" --mca pml ob1 --mca btl tcp,self \
+    printf '%s\n' --allow-run-as-root --mca plm rsh --mca plm_rsh_agent "$self agent" \
+        --mca pml ob1 --mca btl tcp,self \
         --mca btl_tcp_if_include $net.0/24 --mca oob_tcp_if_include $net.0/24 --bind-to none \
         -host "$(IFS=,; echo "${names[*]}")"
 }
@@ -394,7 +416,6 @@ mpirun_here() {
     local lines
     mapfile -t lines < <(flags)
     echo $BASHPID >"$cgroups/${prefix}lab/cgroup.procs"
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     exec mpirun "${lines[@]}" "$@"
 }
 
@@ -453,5 +474,5 @@ case $command:$# in
     status:0 | flags:0) $command ;;
     check:0) check_all ;;
     agent:*) [ $# -gt 1 ] || die "agent HOST COMMAND…"; agent "$@" ;;
-    *) die "run, up, mpirun, flags, set, status, down, hold, check or agent: the file's head says how" ;;
+    *) die "run, up, mpirun, flags, set, status, down, hold, check or agent: see the file's head" ;;
 esac
