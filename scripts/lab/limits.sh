@@ -1,0 +1,85 @@
+# What makes a host slow: the quota of its cgroup and the rate of its link (sourced by lab.sh).
+
+# Version 1 where its controller is there, else version 2.
+if [ -e /sys/fs/cgroup/cpu/cgroup.procs ]; then
+    cgroups=/sys/fs/cgroup/cpu version=1
+else
+    cgroups=/sys/fs/cgroup version=2
+fi
+
+make_cgroup() {
+    if [ $version = 2 ] && ! grep -qw cpu $cgroups/cgroup.subtree_control 2>/dev/null; then
+        # Writing the file is refused, not made, where nobody may.
+        echo +cpu 2>/dev/null >$cgroups/cgroup.subtree_control || true
+    fi
+    mkdir "$cgroups/$prefix$1" 2>/dev/null && [ -e "$(quota_file "$1")" ] ||
+        die "$cgroups/$prefix$1: no cgroup with a CPU quota can be made here"
+}
+
+quota_file() {
+    local files=([1]=cpu.cfs_quota_us [2]=cpu.max)
+    echo "$cgroups/$prefix$1/${files[version]}"
+}
+
+# The quota of a host in µs for each period of 10 ms. The kernel looks at a quota at each of its
+# ticks, 4 ms apart at 250 Hz: of three hosts with 0.45 core that had 1 ms in 2.2 ms each got 0.35
+# to 0.41, with 2.25 in 5 ms 0.40 to 0.45, with 4.5 in 10 ms 0.449 to 0.451, and in none of them
+# pauses were shorter than a tick. Its least quota is 1 ms.
+set_cpu() {
+    local quota=-1 period=10000 folder=$cgroups/$prefix$1 share
+    if [ "$2" != max ]; then
+        share=$(per_mille "$2")
+        [ "$share" -ge 100 ] || period=$((1000000 / share))
+        quota=$((period * share / 1000))
+        [ "$quota" -ge 1000 ] || quota=1000
+    fi
+    if [ $version = 2 ]; then
+        [ "$quota" != -1 ] || quota=max
+        echo "$quota $period" >"$folder/cpu.max"
+    else
+        echo -1 >"$folder/cpu.cfs_quota_us"
+        echo "$period" >"$folder/cpu.cfs_period_us"
+        echo "$quota" >"$folder/cpu.cfs_quota_us"
+    fi
+}
+
+# What the kernel says: a number of cores, or max.
+get_cpu() {
+    local folder=$cgroups/$prefix$1 quota period
+    if [ $version = 2 ]; then
+        read -r quota period <"$folder/cpu.max"
+    else
+        quota=$(cat "$folder/cpu.cfs_quota_us") period=$(cat "$folder/cpu.cfs_period_us")
+    fi
+    case $quota in
+        -1 | max) echo max ;;
+        *) awk -v quota="$quota" -v period="$period" 'BEGIN { printf "%.3g\n", quota / period }' ;;
+    esac
+}
+
+# A token bucket at either end shapes both directions. It holds what 0.13 ms let through, and at
+# least two frames of Ethernet: one that held a whole message would let it pass unshaped after
+# every pause. TCP hands over packets of many frames, which the bucket would have to take apart, a
+# frame each, where it cannot hold them: at 1 Gbit/s 1 MiB then went at 0.72 of the rate, and goes
+# at 0.95 where a packet is at most half a bucket. Connections ask for that once, when they begin.
+set_rate() {
+    local rate=$2 burst packet=65536
+    if [ "$rate" = max ]; then
+        tc qdisc del dev "$prefix$1" root 2>/dev/null || true
+        tc -n "$prefix$1" qdisc del dev eth0 root 2>/dev/null || true
+    else
+        burst=$(awk -v bits="$(bits "$rate")" 'BEGIN { bytes = bits * 130e-6 / 8
+            printf "%.0f\n", bytes < 3072 ? 3072 : bytes }')
+        [ "$burst" -le 4096 ] || packet=$((burst / 2 < 65536 ? burst / 2 : 65536))
+        tc qdisc replace dev "$prefix$1" root tbf rate "$rate" burst "$burst" latency 400ms
+        tc -n "$prefix$1" qdisc replace dev eth0 root tbf rate "$rate" burst "$burst" latency 400ms
+    fi
+    ip link set "$prefix$1" gso_max_size $packet
+    ip -n "$prefix$1" link set eth0 gso_max_size $packet
+}
+
+get_rate() {
+    local rate
+    rate=$(tc qdisc show dev "$prefix$1" | sed -n 's/.* rate \([^ ]*\) .*/\1/p')
+    echo "${rate:-max}"
+}
