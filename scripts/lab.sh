@@ -8,7 +8,8 @@
 #   scripts/lab.sh flags        those flags, one a line
 #   scripts/lab.sh set HOST cpu=0.2 rate=100mbit    also while a job runs
 #   scripts/lab.sh status       the hosts, as the kernel has them; 1 where there is none
-#   scripts/lab.sh down         ends what runs in the lab and removes all of it
+#   scripts/lab.sh down         ends what runs in the lab and removes all of it; not the lab of a
+#                               `run` or `hold` that lives: that one removes its own at its end
 #   scripts/lab.sh hold LABFILE up, prints "ready", waits for the end of stdin, down
 #   scripts/lab.sh check        whether this machine can have a lab; else a line that says why not
 #   scripts/lab.sh agent HOST COMMAND…    COMMAND on that host: mpirun's plm_rsh_agent
@@ -99,7 +100,11 @@ case $command:$# in
         status
         echo "mpirun$(flags | awk '{ printf / / ? " \"%s\"" : " %s", $0 }') COMMAND…"
         ;;
-    down:0) down ;;
+    down:0)
+        check
+        own_the_lab
+        down
+        ;;
     hold:1)
         own_the_lab
         up "$1"

@@ -74,7 +74,7 @@ own_the_lab() {
     exec 9</sys/class/net
     flock -w 1 9 || {
         echo "lab.sh: waiting for the lab that is in use" >&2
-        flock -w 60 9 || die "a lab is in use: '$0 down' ends it"
+        flock -w 60 9 || die "a lab is in use: end the lab.sh that runs it, and the lab goes too"
     }
 }
 
