@@ -79,6 +79,7 @@
 pub mod binding;
 pub mod cli;
 pub mod comm;
+mod document;
 pub mod engine;
 pub mod frames;
 pub mod geometry;
