@@ -79,6 +79,7 @@
 pub mod binding;
 pub mod cli;
 pub mod comm;
+pub mod cost;
 mod document;
 pub mod engine;
 pub mod frames;
