@@ -7,20 +7,17 @@
 //! order in which they were caused, so that a replay is the same each time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::energy::Activity;
 use super::flows::{Flows, Usage};
 use super::head::Head;
 use super::links::{Links, Route};
 use super::program::{Op, Programs};
-use super::rank::{Busy, Clock, Frame, Pause, Times};
+use super::rank::{Clock, Frame, Pause, Times};
 use super::{Asked, CostError, FrameCost, Interval, Kind};
 use crate::ids::{Rank, TransferId};
 use crate::plan::Plan;
-
-/// Open MPI sends up to here at once over TCP, as `autodice-run` sets it.
-const EAGER: u64 = 1 << 20;
 
 /// What came of it.
 pub(super) struct Replayed {
@@ -36,15 +33,17 @@ pub(super) struct Replayed {
     pub span_us: f64,
 }
 
-struct Message {
-    transfer: TransferId,
-    sequence: u64,
-    started: f64,
-    flow: usize,
+/// One message.
+#[derive(Clone, Copy)]
+pub(super) struct Message {
+    pub(super) transfer: TransferId,
+    pub(super) sequence: u64,
+    pub(super) started: f64,
+    pub(super) flow: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     /// A rank hears of a frame.
     Opening(usize, u64),
     /// The main thread starts a message.
@@ -60,27 +59,32 @@ enum Event {
 
 /// A time in the heap; times are finite and never negative, so that their bits keep their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(u64, u64);
+pub(super) struct Moment(u64, u64);
 
-struct Replay<'a> {
-    plan: &'a Plan,
-    programs: &'a Programs,
-    links: &'a Links,
-    asked: Asked,
-    now: f64,
-    heap: BinaryHeap<Reverse<(Moment, Event)>>,
-    caused: u64,
-    ranks: Vec<Clock>,
-    head: Head,
-    routes: Vec<Route>,
+/// All of the clocks.
+pub(super) struct Replay<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) programs: &'a Programs,
+    pub(super) links: &'a Links,
+    pub(super) asked: Asked,
+    pub(super) now: f64,
+    pub(super) heap: BinaryHeap<Reverse<(Moment, Event)>>,
+    pub(super) caused: u64,
+    pub(super) ranks: Vec<Clock>,
+    pub(super) head: Head,
+    pub(super) routes: Vec<Route>,
     /// α from rank 0 to every rank.
-    notices: Vec<f64>,
-    messages: Vec<Message>,
+    pub(super) notices: Vec<f64>,
+    pub(super) messages: Vec<Message>,
     /// The message of each flow.
-    of_flow: Vec<usize>,
-    flows: Flows,
-    activities: Vec<Activity>,
-    intervals: Vec<Interval>,
+    pub(super) of_flow: Vec<usize>,
+    /// For each transfer its pair of ranks, and for each pair the messages under way in their
+    /// order: they share a connection, on which the first goes.
+    pub(super) pair_of: Vec<usize>,
+    pub(super) wires: Vec<VecDeque<usize>>,
+    pub(super) flows: Flows,
+    pub(super) activities: Vec<Activity>,
+    pub(super) intervals: Vec<Interval>,
 }
 
 /// Replays a plan.
@@ -98,6 +102,12 @@ pub(super) fn replay(
         _ => links.route(0, rank).map(|route| route.alpha_us),
     });
     let notices = notices.collect::<Result<_, _>>()?;
+    let mut pairs = BTreeMap::new();
+    let pair_of = plan.transfers.iter().map(|transfer| {
+        let next = pairs.len();
+        *pairs.entry((transfer.from, transfer.to)).or_insert(next)
+    });
+    let pair_of = pair_of.collect();
     let total = asked.warmup + asked.frames;
     let mut replay = Replay {
         plan,
@@ -113,6 +123,8 @@ pub(super) fn replay(
         notices,
         messages: vec![],
         of_flow: vec![],
+        wires: vec![VecDeque::new(); pairs.len()],
+        pair_of,
         flows: Flows::new(links.resources.len()),
         activities: vec![Activity::default(); links.machine_count()],
         intervals: vec![],
@@ -164,7 +176,7 @@ impl Replay<'_> {
         }
     }
 
-    fn push(&mut self, at: f64, event: Event) {
+    pub(super) fn push(&mut self, at: f64, event: Event) {
         // No event before its cause.
         let at = at.max(self.now);
         self.caused += 1;
@@ -172,11 +184,11 @@ impl Replay<'_> {
             .push(Reverse((Moment(at.to_bits(), self.caused), event)));
     }
 
-    fn turn(&self, sequence: u64) -> usize {
+    pub(super) fn turn(&self, sequence: u64) -> usize {
         (sequence % u64::from(self.plan.cycle)) as usize
     }
 
-    fn note(&mut self, rank: usize, kind: Kind, sequence: u64, start_us: f64) {
+    pub(super) fn note(&mut self, rank: usize, kind: Kind, sequence: u64, start_us: f64) {
         if self.asked.intervals {
             self.intervals.push(Interval {
                 rank: Rank::new(rank),
@@ -189,7 +201,7 @@ impl Replay<'_> {
     }
 
     /// When a rank's main thread gets to a message that is there now; it is then busy with it.
-    fn main_turn(&mut self, rank: usize) -> f64 {
+    pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
         let clock = &mut self.ranks[rank];
         let at = clock.main_free.max(self.now);
         clock.main_free = at + self.programs.message_us[rank].0;
@@ -197,7 +209,7 @@ impl Replay<'_> {
     }
 
     /// Rank 0 opens what may be opened.
-    fn lead(&mut self) {
+    pub(super) fn lead(&mut self) {
         let ops = &self.programs.ops[0];
         let cycle = u64::from(self.plan.cycle);
         let outputs = |sequence: u64| {
@@ -218,7 +230,7 @@ impl Replay<'_> {
     }
 
     /// Opens announced frames whose slot is free.
-    fn open_frames(&mut self, rank: usize) {
+    pub(super) fn open_frames(&mut self, rank: usize) {
         let window = u64::from(self.plan.window);
         while let Some(&sequence) = self.ranks[rank].announced.front() {
             let clock = &mut self.ranks[rank];
@@ -242,7 +254,7 @@ impl Replay<'_> {
     }
 
     /// Does what steps of a frame only move data, then what that makes possible.
-    fn settle(&mut self, rank: usize, sequence: u64) {
+    pub(super) fn settle(&mut self, rank: usize, sequence: u64) {
         if self.advance(rank, sequence) == Some(Pause::End) {
             self.close(rank, sequence);
         }
@@ -251,7 +263,7 @@ impl Replay<'_> {
 
     /// Does every step that only moves data, up to the next pause. None where the frame is not
     /// open, or the compute thread has it.
-    fn advance(&mut self, rank: usize, sequence: u64) -> Option<Pause> {
+    pub(super) fn advance(&mut self, rank: usize, sequence: u64) -> Option<Pause> {
         let programs = self.programs;
         let ops = &programs.ops[rank][self.turn(sequence)];
         let at = self.ranks[rank].at(sequence)?;
@@ -278,241 +290,8 @@ impl Replay<'_> {
         }
     }
 
-    /// A step hands a message to the main thread.
-    fn send(&mut self, rank: usize, at: usize, transfer: TransferId) {
-        let frame = &mut self.ranks[rank].open[at];
-        frame.sends_open += 1;
-        let sequence = frame.sequence;
-        let message = self.messages.len();
-        self.messages.push(Message {
-            transfer,
-            sequence,
-            started: self.now,
-            flow: usize::MAX,
-        });
-        let at = self.main_turn(rank);
-        self.push(at, Event::Start(message));
-    }
-
-    fn start(&mut self, message: usize) {
-        // What follows from an output: rank 0 may open another frame.
-        let Some(Message {
-            transfer, sequence, ..
-        }) = self.messages.get(message)
-        else {
-            return self.lead();
-        };
-        let to = self.plan.transfer(*transfer).to.index();
-        let long = self.programs.bytes[transfer.index()] > EAGER;
-        if long && self.ranks[to].at(*sequence).is_none() {
-            self.ranks[to]
-                .held
-                .entry(*sequence)
-                .or_default()
-                .push(message);
-            return;
-        }
-        self.depart(message);
-    }
-
-    /// The first byte leaves.
-    fn depart(&mut self, message: usize) {
-        let transfer = self.messages[message].transfer;
-        let route = &self.routes[transfer.index()];
-        let bytes = self.programs.bytes[transfer.index()];
-        if route.hops.is_empty() || bytes == 0 {
-            return self.flowed(message);
-        }
-        let flow = self.flows.start(self.now, route, bytes);
-        self.messages[message].flow = flow;
-        if self.of_flow.len() <= flow {
-            self.of_flow.resize(flow + 1, 0);
-        }
-        self.of_flow[flow] = message;
-        let ends = self.ends(transfer);
-        self.moving(transfer, 1);
-        for rank in ends {
-            let (each, byte) = self.programs.message_us[rank];
-            let cost = each + byte * bytes as f64;
-            if self.programs.one_thread[rank] && cost > 0.0 {
-                self.charge(rank, flow, cost);
-            }
-        }
-    }
-
-    fn ends(&self, transfer: TransferId) -> [usize; 2] {
-        let transfer = self.plan.transfer(transfer);
-        [transfer.from.index(), transfer.to.index()]
-    }
-
-    fn moving(&mut self, transfer: TransferId, more: isize) {
-        if self.routes[transfer.index()].remote {
-            for rank in self.ends(transfer) {
-                self.activities[self.links.machine(rank)].change(self.now, 0, more);
-            }
-        }
-    }
-
-    /// A message's work is the Run's loss where one thread does both; a Run that begins later
-    /// loses what is then left of it.
-    fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
-        let clock = &mut self.ranks[rank];
-        match &mut clock.busy {
-            Some(busy) => {
-                busy.end += cost;
-                clock.generation += 1;
-                let (end, event) = (busy.end, Event::Worked(rank, clock.generation));
-                self.push(end, event);
-            }
-            None => clock.charges.push((flow, cost)),
-        }
-    }
-
-    /// The last byte has left: the sender's buffer is free.
-    fn flowed(&mut self, message: usize) {
-        let Message {
-            transfer,
-            sequence,
-            started,
-            flow,
-        } = self.messages[message];
-        let [from, to] = self.ends(transfer);
-        if flow != usize::MAX {
-            self.moving(transfer, -1);
-            for rank in [from, to] {
-                self.ranks[rank].charges.retain(|charge| charge.0 != flow);
-            }
-        }
-        self.note(from, Kind::Send(transfer), sequence, started);
-        let arrival = self.now + self.routes[transfer.index()].alpha_us;
-        self.push(arrival, Event::Arrived(message));
-        if let Some(at) = self.ranks[from].at(sequence) {
-            let frame = &mut self.ranks[from].open[at];
-            frame.sends_open -= 1;
-            frame.transfer_us += self.now - started;
-            let ops = &self.programs.ops[from][self.turn(sequence)];
-            if self.ranks[from].open[at].pause(ops) == Some(Pause::End) {
-                self.close(from, sequence);
-            }
-        }
-    }
-
-    fn arrived(&mut self, message: usize) {
-        let [_, to] = self.ends(self.messages[message].transfer);
-        match self.main_turn(to) {
-            at if at > self.now => self.push(at, Event::Delivered(message)),
-            _ => self.deliver(message),
-        }
-    }
-
-    fn deliver(&mut self, message: usize) {
-        let Message {
-            transfer, sequence, ..
-        } = self.messages[message];
-        let [_, rank] = self.ends(transfer);
-        let Some(at) = self.ranks[rank].at(sequence) else {
-            let early = self.ranks[rank].early.entry(sequence);
-            return early.or_default().push(transfer);
-        };
-        let frame = &mut self.ranks[rank].open[at];
-        let (opened, taken) = (frame.opened, frame.taken);
-        match taken {
-            true => frame.late.push(transfer),
-            false => drop(frame.arrived.insert(transfer)),
-        }
-        self.note(rank, Kind::Receive(transfer), sequence, opened);
-        if !taken {
-            self.settle(rank, sequence);
-        }
-    }
-
-    /// The compute thread takes the oldest frame that can go on.
-    fn work(&mut self, rank: usize) {
-        if self.ranks[rank].busy.is_some() {
-            return;
-        }
-        let turns = &self.programs.ops[rank];
-        let cycle = u64::from(self.plan.cycle);
-        let ready = self.ranks[rank].ready(|n| (n % cycle) as usize, turns);
-        if let Some(at) = ready {
-            self.ranks[rank].open[at].taken = true;
-            let machine = self.links.machine(rank);
-            self.activities[machine].change(self.now, 1, 0);
-            self.step(rank, at);
-        }
-    }
-
-    /// The compute thread begins the next step of its frame.
-    fn step(&mut self, rank: usize, at: usize) {
-        let now = self.now;
-        let sequence = self.ranks[rank].open[at].sequence;
-        let op = self.programs.ops[rank][self.turn(sequence)][self.ranks[rank].open[at].cursor];
-        let mut us = match op {
-            Op::Run(_, us) | Op::Copy(us) => us,
-            Op::Receive(_, us) | Op::Send(_, us) => us.unwrap_or(0.0),
-            Op::Output => 0.0,
-        };
-        let clock = &mut self.ranks[rank];
-        for (flow, cost) in clock.charges.drain(..) {
-            us += cost * self.flows.left(flow, now);
-        }
-        if let Op::Receive(..) = op {
-            clock.open[at].end_wait(now);
-        }
-        let end = now + us;
-        clock.busy = Some(Busy {
-            sequence,
-            started: now,
-            end,
-        });
-        clock.generation += 1;
-        let event = Event::Worked(rank, clock.generation);
-        self.push(end, event);
-    }
-
-    /// The compute thread is done with a step.
-    fn worked(&mut self, rank: usize) {
-        let Some(Busy {
-            sequence, started, ..
-        }) = self.ranks[rank].busy.take()
-        else {
-            return;
-        };
-        let Some(at) = self.ranks[rank].at(sequence) else {
-            return;
-        };
-        let took = self.now - started;
-        let turn = self.turn(sequence);
-        self.ranks[rank].times.busy_us += took;
-        let frame = &mut self.ranks[rank].open[at];
-        let op = self.programs.ops[rank][turn][frame.cursor];
-        frame.compute_us += took;
-        frame.cursor += 1;
-        let kind = match op {
-            Op::Run(piece, _) => Kind::Run(piece),
-            _ => Kind::Copy,
-        };
-        if took > 0.0 {
-            self.note(rank, kind, sequence, started);
-        }
-        if let Op::Send(id, _) = op {
-            self.send(rank, at, id);
-        }
-        let more = self.advance(rank, sequence) == Some(Pause::Work);
-        if more && !matches!(op, Op::Run(..)) {
-            return self.step(rank, at);
-        }
-        let frame = &mut self.ranks[rank].open[at];
-        frame.taken = false;
-        let late = std::mem::take(&mut frame.late);
-        frame.arrived.extend(late);
-        let machine = self.links.machine(rank);
-        self.activities[machine].change(self.now, -1, 0);
-        self.settle(rank, sequence);
-    }
-
     /// Closes a frame whose steps are done, once its sends are.
-    fn close(&mut self, rank: usize, sequence: u64) {
+    pub(super) fn close(&mut self, rank: usize, sequence: u64) {
         let Some(at) = self.ranks[rank].at(sequence) else {
             return;
         };

@@ -5,6 +5,7 @@
 
 mod autodice;
 mod comm;
+mod cost;
 mod cut;
 mod frames;
 mod geometry;
