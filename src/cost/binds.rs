@@ -32,7 +32,7 @@ pub struct Bound {
     pub place: Place,
     /// In words, e.g. `compute of rank 2 on pi2`.
     pub name: String,
-    /// Share of the time from the first opening to the last output.
+    /// Share of the period that it is busy for a frame, or of the one frame's latency.
     pub share: f64,
 }
 
@@ -46,7 +46,6 @@ impl Bound {
 
 /// Everything that was in use, the busiest first.
 pub(super) fn bounds(machines: &[Machine], replayed: &Replayed, links: &Links) -> Vec<Bound> {
-    let span = replayed.span_us.max(f64::MIN_POSITIVE);
     let ranks = replayed.ranks.iter().enumerate();
     let ranks = ranks.map(|(rank, times)| (Place::Compute(rank), times.busy_us));
     let wires = links.resources.iter().zip(&replayed.usage);
@@ -73,7 +72,7 @@ pub(super) fn bounds(machines: &[Machine], replayed: &Replayed, links: &Links) -
         .map(|(place, busy_us)| Bound {
             place,
             name: name(place),
-            share: busy_us / span,
+            share: replayed.share(busy_us),
         })
         .collect();
     bounds.sort_by(|a, b| b.share.total_cmp(&a.share));

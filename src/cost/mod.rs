@@ -29,6 +29,8 @@ pub use memory::rank_memory;
 pub use program::{programs, Op, Programs};
 pub use work::{Work, Works};
 
+use serde::{Deserialize, Serialize};
+
 use crate::graph::Graph;
 use crate::ids::{PieceId, Rank, TransferId};
 use crate::plan::{tally_of, Plan};
@@ -96,7 +98,7 @@ pub struct RankCost {
     pub wait_us: Summary,
     /// For each frame: from the start of each message to its completion, summed.
     pub transfer_us: Summary,
-    /// Share of the time from the first opening to the last output that its compute thread works.
+    /// Share of the time that its compute thread works: of the period, or of the one frame.
     pub busy: f64,
     /// Payload that it sends for a frame, mean over the cycle.
     pub sent_bytes: u64,
@@ -111,7 +113,7 @@ pub struct RankCost {
 }
 
 /// What an interval was spent on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Running a piece.
     Run(PieceId),
@@ -124,7 +126,7 @@ pub enum Kind {
 }
 
 /// One interval of one frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Whose.
     pub rank: Rank,
@@ -200,10 +202,10 @@ pub fn cost(
             compute_us: of(&times.compute_us),
             wait_us: of(&times.wait_us),
             transfer_us: of(&times.transfer_us),
-            busy: times.busy_us / replayed.span_us.max(f64::MIN_POSITIVE),
+            busy: replayed.share(times.busy_us),
             sent_bytes: mean(|turn| turn.sent_bytes),
             received_bytes: mean(|turn| turn.received_bytes),
-            memory_bytes: rank_memory(graph, plan, Rank::new(index), own),
+            memory_bytes: rank_memory(graph, plan, Rank::new(index), own, &works.0[index]),
             memory_limit_bytes: limits[index],
             joules: joules[index],
         }

@@ -33,6 +33,21 @@ pub(super) struct Replayed {
     pub span_us: f64,
 }
 
+impl Replayed {
+    /// Busy µs of all frames as a share of the time: of the period, so that filling and emptying
+    /// the pipeline do not count; of the whole where only one frame counts.
+    pub fn share(&self, busy_us: f64) -> f64 {
+        let steps = self.frames.len().saturating_sub(1);
+        let ends = self.frames.first().zip(self.frames.last());
+        let period = ends.map(|(first, last)| (last.landed_us - first.landed_us) / steps as f64);
+        let time = match period.filter(|period| *period > 0.0 && steps > 0) {
+            Some(period) => period * self.total as f64,
+            None => self.span_us,
+        };
+        (busy_us / time.max(f64::MIN_POSITIVE)).min(1.0)
+    }
+}
+
 /// One message.
 #[derive(Clone, Copy)]
 pub(super) struct Message {
