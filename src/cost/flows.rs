@@ -252,3 +252,84 @@ impl Flows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn rates(flows: &Flows) -> Vec<(f64, &Flow)> {
+        let there = flows.flows.iter().flatten();
+        there.map(|flow| (flow.rate, flow)).collect()
+    }
+
+    /// What max-min fairness is: nothing is over-full, and every flow passes something full in
+    /// which nobody is faster.
+    fn is_fair(flows: &Flows) -> bool {
+        let load = |r: usize| flows.on(r).map(|(f, w)| f.rate * w).sum::<f64>();
+        let fits = (0..flows.users.len()).all(|r| load(r) <= 1.0 + 1e-9);
+        let bound = rates(flows).into_iter().all(|(rate, flow)| {
+            let mut hops = flow.hops.iter();
+            hops.any(|&(r, _)| {
+                let fastest = flows.on(r).map(|(f, _)| f.rate).fold(0.0, f64::max);
+                load(r) >= 1.0 - 1e-9 && rate >= fastest * (1.0 - 1e-9)
+            })
+        });
+        fits && bound
+    }
+
+    #[test]
+    fn rates_are_max_min_fair_whatever_comes_and_goes() {
+        let mut state = 7u64;
+        let mut random = |n: u64| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 33) % n
+        };
+        for _ in 0..300 {
+            let mut flows = Flows::new(8);
+            let mut alive: Vec<usize> = vec![];
+            for step in 0..20 {
+                if random(3) == 0 && !alive.is_empty() {
+                    let id = alive.swap_remove(random(alive.len() as u64) as usize);
+                    let generation = flows.flows[id].as_ref().unwrap().generation;
+                    assert!(flows.end(id, generation));
+                } else {
+                    let first = random(4) as usize;
+                    let hops = [(first, 1.0), (4 + random(4) as usize, 0.5)];
+                    let route = Route {
+                        hops: hops.to_vec(),
+                        ..Route::default()
+                    };
+                    alive.push(flows.start(f64::from(step), &route, 1000));
+                }
+                flows.settle(f64::from(step));
+                assert!(is_fair(&flows));
+            }
+        }
+    }
+
+    #[test]
+    fn two_flows_share_and_the_longer_goes_on_alone() {
+        let mut flows = Flows::new(2);
+        let route = |into: usize| Route {
+            hops: vec![(0, 1.0), (into, 0.1)],
+            ..Route::default()
+        };
+        let (short, _) = (
+            flows.start(0.0, &route(1), 100),
+            flows.start(0.0, &route(1), 300),
+        );
+        let ends: Vec<f64> = flows.settle(0.0).iter().map(|ending| ending.at).collect();
+        assert_eq!(ends, [200.0, 600.0]);
+        let generation = flows.flows[short].as_ref().unwrap().generation;
+        assert!(flows.end(short, generation) && !flows.end(short, generation));
+        let ends: Vec<f64> = flows.settle(200.0).iter().map(|ending| ending.at).collect();
+        assert_eq!(ends, [400.0]);
+        flows.finish(400.0);
+        assert!((flows.usage[0].busy_us - 400.0).abs() < 1e-9);
+        assert!((flows.usage[1].busy_us - 40.0).abs() < 1e-9);
+    }
+}

@@ -57,11 +57,12 @@ impl Head {
             flying.missing = flying.missing.saturating_sub(1);
             flying.landed = now;
         }
-        while let Some(flying) = self.flying.pop_front_if(|f| f.missing == 0) {
+        while let Some(flying) = self.flying.front().filter(|flying| flying.missing == 0) {
             self.delivered.push(FrameCost {
                 opened_us: flying.opened,
                 landed_us: flying.landed,
             });
+            self.flying.pop_front();
         }
     }
 

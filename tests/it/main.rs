@@ -17,6 +17,7 @@ mod refusals;
 mod resident;
 mod runner;
 mod show;
+mod simulate;
 #[path = "../common/skip.rs"]
 mod skip;
 mod split;
