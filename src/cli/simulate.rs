@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context, Result};
-use clap::Args;
+use clap::{value_parser, Args};
 
 use crate::cost::{cost, Asked, Cost};
 use crate::graph::Graph;
@@ -23,10 +23,12 @@ pub struct Simulate {
     #[arg(long, value_name = "FILE")]
     platform: PathBuf,
     /// Frames that count
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64)
+        .range(1..=10_000_000))]
     frames: u64,
     /// Frames before them
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64)
+        .range(..=10_000_000))]
     warmup: u64,
     /// Draw what every rank does when
     #[arg(long, value_name = "SVG")]
@@ -98,7 +100,8 @@ fn header(asked: &Simulate, file: &str, spec: &Spec, plan: &Plan, platform: &Pla
         Medium::Radio => "radio",
     };
     format!(
-        "# autodice simulate {}\n# spec {file}  model {}\n# platform {}  hosts {}  medium {medium}\n\
+        "# autodice simulate {}\n# spec {file}  model {}\n\
+         # platform {}  hosts {}  medium {medium}\n\
          # frames {}  warmup {}  in flight {}\n#\n",
         env!("CARGO_PKG_VERSION"),
         spec.model.display(),

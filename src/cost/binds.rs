@@ -4,7 +4,8 @@ use super::links::Links;
 use super::replay::Replayed;
 use crate::platform::Machine;
 
-/// Something that can be busy. Numbers of hosts are those of [`crate::platform::Platform::machines`].
+/// Something that can be busy. Numbers of hosts are those of
+/// [`crate::platform::Platform::machines`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A rank's compute thread.

@@ -6,14 +6,20 @@ use super::Platform;
 
 const FULL: &str = r#"
 hosts:
-  - {name: pi4, count: 0, threads: 4, memory_mib: 3800, watts: {idle: 2.7, compute: 6.4, transmit: 3.1}, speed: {gmac_per_s: 8.1, gb_per_s: 3.9, run_us: 40, message_us: 25, message_us_per_mb: 300}, times: [{work: "Conv k3x3 1x3x8x8", node: conv1, us: 5200.5, rows: {1: 60, 14: 400}, channels: {8: 900}, terms: {4: 1e3}}]}
+  - {name: pi4, count: 0, threads: 4, memory_mib: 3800,
+     watts: {idle: 2.7, compute: 6.4, transmit: 3.1},
+     speed: {gmac_per_s: 8.1, gb_per_s: 3.9, run_us: 40, message_us: 25, message_us_per_mb: 300},
+     times: [{work: "Conv k3x3 1x3x8x8", node: conv1,
+     us: 5200.5,
+     rows: {1: 60, 14: 400}, channels: {8: 900}, terms: {4: 1e3}}]}
   - {name: pi0, like: pi4, slots: 2, speed: {gb_per_s: 2}}
   - {name: edge, count: 3, like: pi0, watts: {idle: 1}}
 network:
   medium: radio
   link: {alpha_us: 180, mb_per_s: 11.6}
   local: {alpha_us: 20, mb_per_s: 2000}
-  pairs: [{hosts: [pi0, edge-1], alpha_us: 170, mb_per_s: 11.7, loaded: {alpha_us: 600, mb_per_s: 5.8}}]
+  pairs: [{hosts: [pi0, edge-1], alpha_us: 170, mb_per_s: 11.7,
+     loaded: {alpha_us: 600, mb_per_s: 5.8}}]
   sites: [{hosts: [edge], alpha_us: 5000, mb_per_s: 1.2}]
 profiled: {model: a.onnx, "hash of it": "00ff", runs: 12}
 "#;
