@@ -9,6 +9,7 @@
 //! spec.yaml ──parse──▶ Spec ──┘              │
 //!                                            ├─▶ check   exact? no deadlock? does it fit?
 //!                                            ├─▶ tally   memory and bytes
+//!                             Platform ──────├─▶ cost    time, joules: the runner on clocks
 //!                                            └─▶ dump    text: golden files, `show`
 //! ```
 //!
@@ -30,6 +31,8 @@
 //!   follows from that (`plan/demand.rs`), and so do parts, pieces, messages and their order
 //!   (`plan/emit.rs`). Plans written by hand in `tests/it/hand_plans.rs` show what the waist can
 //!   carry beyond.
+//! - What a run would take: `cost/mod.rs`; `cost/replay.rs` is `runner/drive.rs` on clocks, and a
+//!   change of the one is a change of the other.
 //! - A new engine: implement [`engine::Engine`]; a new transport: [`comm::Link`].
 //!
 //! # Code map, by floors
@@ -40,21 +43,22 @@
 //! | floor | modules | what |
 //! |---|---|---|
 //! | 9 | [`cli`] | the command lines of both binaries, the two doors out |
-//! | 8 | [`report`] | tables, CSV and JSON of a run |
+//! | 8 | [`report`] | tables, CSV, JSON, traces and pictures of a run or a prediction |
 //! | 7 | [`runner`] | one rank: set-up, steps over a link, the frame protocol, failure |
 //! | 6 | [`model`] | ONNX: read, fold, cut, write, standard architectures (tract_onnx, prost) |
 //! | 6 | [`engine`] | a sub-model in, activations out (tract) |
 //! | 6 | [`comm`] | `Link`: ranks as threads or MPI processes (`comm/world.rs`, all of the MPI) |
 //! | 6 | [`binding`] | threads on cores (`binding/hwloc.rs`, all of the hwloc) |
 //! | 6 | [`frames`] | input sources, output sinks |
+//! | 4 | [`cost`] | a plan on a platform: clocks, links, memory, joules |
 //! | 3 | [`plan`] | the waist: types, compilers, check, tally, dump |
 //! | 2 | [`graph`], [`platform`]; [`spec`] | the model's facts, machines; what was asked |
-//! | 1 | [`geometry`] | intervals, boxes, windows, cuts |
+//! | 1 | [`geometry`]; `document` | intervals, boxes, windows, cuts; YAML within bounds |
 //! | 0 | [`ids`], [`units`], [`stats`] | small types |
 //!
 //! # Invariants, often the absence of something
 //!
-//! - **Floors 0–3 are pure**: no file, clock, thread, MPI or engine. Compilation uses integers
+//! - **Floors 0–4 are pure**: no file, clock, thread, MPI or engine. Compilation uses integers
 //!   only, so that every rank compiles the same plan, byte for byte, which a hash proves.
 //! - **One rank is no special case**: the same code with an empty list of transfers.
 //! - **Nothing decides at run time.** A rank keeps a plan's order inside a frame; between frames
@@ -79,6 +83,8 @@
 pub mod binding;
 pub mod cli;
 pub mod comm;
+pub mod cost;
+mod document;
 pub mod engine;
 pub mod frames;
 pub mod geometry;

@@ -8,6 +8,7 @@ pub mod logger;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod simulate;
 pub mod tables;
 pub mod workbench;
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::report::{
-    run_table, to_json, write_ranks_csv, Accuracy, Hashes, RunReport, Settings, Status, Versions,
+    chrome_trace, run_table, to_json, write_ranks_csv, Accuracy, Hashes, RunReport, Settings,
+    Status, Versions,
 };
 use crate::runner::{Finished, Request, WRONG_OUTPUT};
 use crate::stats::Summary;
@@ -37,6 +38,11 @@ pub fn write(finished: &Finished, request: &Request, library: &str) -> Result<(R
         write_ranks_csv(&mut file, &report)?;
         let run = folder.join("run.json");
         std::fs::write(&run, &text).with_context(|| format!("{}", run.display()))?;
+    }
+    if let (Some(path), Some(traced)) = (&request.trace, &finished.trace) {
+        let (program, intervals) = (&traced.program, &traced.intervals);
+        let trace = chrome_trace(&program.graph, &program.plan, &report.hosts, intervals);
+        std::fs::write(path, trace).with_context(|| format!("{}", path.display()))?;
     }
     Ok((report, text))
 }

@@ -39,6 +39,9 @@ struct Arguments {
     /// Keep the weights that a rank was sent here, and use them again (on its own disk)
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Write what every rank did when as a Chrome trace; open it in Perfetto
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -96,6 +99,7 @@ impl Arguments {
             warmup: self.warmup,
             verify: self.verify,
             cache: self.cache.clone(),
+            trace: self.trace.clone(),
             quiet: self.quiet,
         }
     }

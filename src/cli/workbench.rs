@@ -51,6 +51,8 @@ enum Command {
         #[arg(long, value_name = "NAME=N", value_parser = super::shape)]
         shape: Vec<(String, usize)>,
     },
+    /// Predict what a run of a spec takes on a platform
+    Simulate(super::simulate::Simulate),
     /// Write the sub-models of a spec, a folder for each rank
     Split {
         /// The spec
@@ -95,6 +97,12 @@ pub fn main() -> ExitCode {
     super::logger::start(0);
     let done = match arguments.command {
         Command::Show { path, shape } => return super::show::main(&path, &shape),
+        Command::Simulate(asked) => {
+            return match super::simulate::text(&asked) {
+                Ok(text) => super::print(&text),
+                Err(error) => super::wrong(&error),
+            };
+        }
         Command::Model { name: None, .. } => return super::print(&list()),
         Command::Model {
             name: Some(name),

@@ -6,22 +6,26 @@
 mod cuttable;
 mod dtype;
 mod facts;
+mod leader;
 mod need;
 mod node;
 mod order;
 mod regions;
 mod sub_model;
 mod value;
+mod work;
 
 pub use cuttable::{channelwise, cuttable};
 pub use dtype::Dtype;
 pub use facts::{activation_bytes, macs, macs_over, weight_bytes};
+pub use leader::{leader, leaders, units};
 pub use need::{computable, input_needs, weight_needs};
 pub use node::{Attribute, Node, Op, Operand, PoolKind};
 pub use order::{check_graph, GraphError};
 pub use regions::{piece_regions, NeedError};
 pub use sub_model::SubModel;
 pub use value::Value;
+pub use work::work;
 
 use serde::{Deserialize, Serialize};
 

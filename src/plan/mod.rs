@@ -40,7 +40,7 @@ pub use pieces::{piece_work, PieceWork};
 pub use stage_tally::{
     idle_ranks, stages, stages_tally, warnings, Stage, StageTally, StageTurn, StagesTally,
 };
-use tally::tally_of;
+pub(crate) use tally::tally_of;
 pub use tally::{
     pair_bytes, piece_weight_bytes, tally, transfer_bytes, RankTally, Tally, TurnTally,
 };

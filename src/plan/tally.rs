@@ -77,7 +77,7 @@ pub fn tally(graph: &Graph, plan: &Plan) -> Result<Tally, NeedError> {
 }
 
 /// Tallies a plan whose pieces' work is known.
-pub(super) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> Tally {
+pub(crate) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> Tally {
     let ranks = works.iter().enumerate().map(|(index, works)| {
         let rank = Rank::new(index);
         let pieces = &plan.ranks[index].pieces;

@@ -2,7 +2,7 @@
 
 /// Whether a host that a spec names is the host that a process runs on: the same name, or one is
 /// the other with a domain behind it (`pi0` and `pi0.lab.org`); addresses match whole.
-fn same_host(a: &str, b: &str) -> bool {
+pub(super) fn same_host(a: &str, b: &str) -> bool {
     let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();

@@ -4,15 +4,21 @@
 
 mod accuracy;
 mod export;
+mod predicted;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod trace;
 
 pub use crate::runner::RankReport;
 use crate::stats::Summary;
 pub use accuracy::Accuracy;
 pub use export::{to_json, write_ranks_csv};
+pub use predicted::{cost_json, cost_lines, cost_table};
 pub use table::{footer_lines, header_lines, rank_table, run_table};
+pub use timeline::timeline_svg;
+pub use trace::chrome_trace;
 
 use serde::{Deserialize, Serialize};
 

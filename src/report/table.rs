@@ -4,16 +4,17 @@ use super::{RankReport, RunReport, Status};
 
 /// How a column's cells stand.
 #[derive(Clone, Copy, PartialEq)]
-enum Side {
+pub(super) enum Side {
     Left,
     Right,
 }
 
-struct Column {
-    name: &'static str,
-    unit: &'static str,
-    side: Side,
-    cells: Vec<String>,
+/// A column: its head, and a cell for each row.
+pub(super) struct Column {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub side: Side,
+    pub cells: Vec<String>,
 }
 
 /// Lines before the ranks: what ran, and how.
@@ -151,7 +152,7 @@ pub fn run_table(report: &RunReport) -> String {
 
 /// Header rows (names, then units where there are any) and data rows, columns as wide as their
 /// widest cell, two spaces apart.
-fn lay_out(columns: &[Column]) -> (Vec<String>, Vec<String>) {
+pub(super) fn lay_out(columns: &[Column]) -> (Vec<String>, Vec<String>) {
     let count = |text: &str| text.chars().count();
     let row = |cell: &dyn Fn(&Column) -> String| {
         let mut row = String::new();
@@ -177,7 +178,7 @@ fn lay_out(columns: &[Column]) -> (Vec<String>, Vec<String>) {
 }
 
 /// Three or four figures, never an exponent.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         size if size < 10.0 => format!("{value:.3}"),
         size if size < 100.0 => format!("{value:.2}"),
@@ -186,11 +187,11 @@ fn number(value: f64) -> String {
     }
 }
 
-fn kibibytes(bytes: u64) -> String {
+pub(super) fn kibibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1024.0)
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
 }
 

@@ -1,5 +1,6 @@
 //! What a run came to, on every rank and in all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,12 @@ use super::stream::Ran;
 use super::times::FrameTimes;
 use crate::comm::collective::gather_bytes;
 use crate::comm::{Link, Mailbox};
+use crate::cost::Interval;
 use crate::plan::tally;
 use crate::stats::Summary;
+
+/// Most bytes of one rank's intervals: some ten million of them.
+const TRACE_LIMIT: u64 = 256 << 20;
 
 /// What one rank did; small enough to travel to rank 0 at the end. Frames are those that count:
 /// no warm-up.
@@ -68,6 +73,17 @@ pub struct Finished {
     pub collected: Collected,
     /// Every rank, in order.
     pub ranks: Vec<RankReport>,
+    /// What every rank did when, where the request asks for a trace.
+    pub trace: Option<Traced>,
+}
+
+/// The intervals of a run, with what they are of.
+#[derive(Debug)]
+pub struct Traced {
+    /// The plan and its graph.
+    pub program: Arc<Program>,
+    /// Of all ranks.
+    pub intervals: Vec<Interval>,
 }
 
 /// What ran, for the report.
@@ -96,7 +112,7 @@ pub struct Subject {
 pub fn finish(
     link: &mut dyn Link,
     place: &Place<'_>,
-    program: &Program,
+    program: &Arc<Program>,
     seat: &Seat,
     (ran, setup): (Ran, Duration),
     (seats, request): (&Seats, &Request),
@@ -118,6 +134,7 @@ pub fn finish(
         let mut mail = Mailbox::new(&mut *link);
         gather_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
     };
+    let trace = gather_trace(link, program, &ran.intervals, request)?;
     let finished = ran.collected.map(|collected| {
         let ranks: Result<Vec<RankReport>, _> = reports
             .iter()
@@ -149,6 +166,7 @@ pub fn finish(
             subject,
             collected,
             ranks,
+            trace,
         })
     });
     let finished: Option<Finished> = finished.transpose().map_err(|failure: Failure| failure)?;
@@ -168,6 +186,31 @@ pub fn finish(
         (Err(end), _) => Err(end),
         (Ok(()), finished) => Ok(finished),
     }
+}
+
+/// Brings every rank's intervals to rank 0, where they were asked for.
+fn gather_trace(
+    link: &mut dyn Link,
+    program: &Arc<Program>,
+    own: &[Interval],
+    request: &Request,
+) -> Result<Option<Traced>, End> {
+    if request.trace.is_none() {
+        return Ok(None);
+    }
+    let bytes = postcard::to_stdvec(own).expect("plain data serialises");
+    let mut mail = Mailbox::new(&mut *link);
+    let gathered = gather_bytes(&mut mail, bytes, TRACE_LIMIT, &mut pump())?;
+    let mut intervals: Vec<Interval> = vec![];
+    for bytes in &gathered {
+        let of_rank: Vec<Interval> = postcard::from_bytes(bytes)
+            .map_err(|error| Failure::new(DEFECT, format!("a rank's trace: {error}")))?;
+        intervals.extend(of_rank);
+    }
+    Ok(Some(Traced {
+        program: Arc::clone(program),
+        intervals,
+    }))
 }
 
 /// What is known of a job that rank 0 ends in the middle: nothing of the other ranks.
@@ -190,6 +233,7 @@ fn stopped(
         subject,
         collected,
         ranks: hosts.enumerate().map(report).collect(),
+        trace: None,
     }
 }
 

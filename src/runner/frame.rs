@@ -15,6 +15,7 @@ use crate::ids::{ActivationId, Rank, TransferId};
 use crate::plan::{Plan, RankPlan, Step};
 
 /// What a rank's steps need besides the frame: the same for all frames.
+#[derive(Debug)]
 pub struct Program {
     /// The model's facts.
     pub graph: Graph,

@@ -45,6 +45,8 @@ pub struct Request {
     pub verify: bool,
     /// Where this rank keeps the weights that it was sent, if it does.
     pub cache: Option<PathBuf>,
+    /// Where rank 0 writes what every rank did when, if it is kept.
+    pub trace: Option<PathBuf>,
     /// No progress.
     pub quiet: bool,
 }

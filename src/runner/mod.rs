@@ -32,7 +32,7 @@ mod stream;
 mod times;
 mod trace;
 
-pub use account::{peak_rss, Finished, RankReport, Subject};
+pub use account::{peak_rss, Finished, RankReport, Subject, Traced};
 pub use collect::Collected;
 pub use drive::Driven;
 pub use failure::{

@@ -31,6 +31,8 @@ pub struct Ran {
     pub driven: Driven,
     /// The outputs' account, on rank 0.
     pub collected: Option<Collected>,
+    /// What this rank did when, where the request asks for a trace.
+    pub intervals: Vec<crate::cost::Interval>,
     /// What ran, on rank 0.
     pub subject: Subject,
     /// Why rank 0 has to end the job; `collected` has what came before, where that is known.
@@ -50,12 +52,17 @@ pub fn run(
     lead: Option<Lead>,
     request: &Request,
 ) -> Result<Ran, End> {
-    let trace = Arc::new(Trace::new(false));
+    let trace = Arc::new(Trace::new(request.trace.is_some()));
     let watched = (&trace, place.interrupt);
-    let Some((lead, collecting)) = open_outputs(link, place, lead, request)? else {
+    let rank = link.rank();
+    let opened = open_outputs(link, place, lead, request)?;
+    // All ranks have just agreed: their clocks start within a message's time of each other.
+    let origin = Instant::now();
+    let Some((lead, collecting)) = opened else {
         let driven = run_loop(link, program, pieces, None, watched, seat.binder())?;
         return Ok(Ran {
             driven,
+            intervals: trace.since(origin, rank),
             ..Ran::default()
         });
     };
@@ -78,7 +85,12 @@ pub fn run(
         Ok(driven) => close(link, driven, decoding, collector)?,
         Err(failure) => give_up(failure, collector),
     };
-    Ok(Ran { subject, ..ran })
+    let intervals = trace.since(origin, rank);
+    Ok(Ran {
+        subject,
+        intervals,
+        ..ran
+    })
 }
 
 /// Rank 0 opens what outputs are written to and compared with; all agree on whether that worked.

@@ -3,20 +3,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::ids::{PieceId, TransferId};
-
-/// What an interval was spent on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Running a piece.
-    Run(PieceId),
-    /// Assembling, adding, packing or unpacking.
-    Copy,
-    /// A message under way, from its start to the sender's buffer being free.
-    Send(TransferId),
-    /// A message expected and then here.
-    Receive(TransferId),
-}
+pub use crate::cost::Kind;
+use crate::ids::Rank;
 
 /// One interval of one frame.
 #[derive(Clone, Copy, Debug)]
@@ -63,5 +51,20 @@ impl Trace {
             std::mem::take(&mut *intervals.lock().expect("no thread panics while it adds"))
         });
         taken.unwrap_or_default()
+    }
+
+    /// All intervals so far as a cost has them, in µs from `origin`; none from before it.
+    pub fn since(&self, origin: Instant, rank: Rank) -> Vec<crate::cost::Interval> {
+        let us = |at: Instant| at.saturating_duration_since(origin).as_secs_f64() * 1e6;
+        let taken = self.take().into_iter();
+        taken
+            .map(|interval| crate::cost::Interval {
+                rank,
+                kind: interval.kind,
+                sequence: interval.sequence,
+                start_us: us(interval.start),
+                end_us: us(interval.end),
+            })
+            .collect()
     }
 }

@@ -13,8 +13,9 @@ use crate::platform::is_host_name;
 use crate::platform::rankfile::parse_cores;
 
 use super::mapping::{parse_mapping, Resource};
-use super::yaml::{one_line, MAX_BYTES};
+use super::yaml::MAX_BYTES;
 use super::{RankSpec, RunSpec, Spec, SpecError, StageNodes, StageSpec};
+use crate::document::one_line;
 
 /// Names of the two files in messages.
 const MAPPING: &str = "mapping.json";

@@ -5,10 +5,8 @@
 pub mod autodice;
 pub mod yaml;
 
-mod at;
 mod mapping;
 mod names;
-mod nearest;
 mod read;
 mod read_pair;
 mod read_split;

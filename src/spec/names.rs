@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::at::{At, Fault};
+use crate::document::{At, Fault};
 
 /// The names that stand somewhere already, each with its place in the document.
 #[derive(Default)]

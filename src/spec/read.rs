@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::platform::{is_host_name, rankfile::parse_cores};
 
-use super::at::{whole, At, Fault};
 use super::read_stages::{read_stages, STAGES};
-use super::yaml::Tree;
 use super::{FramesSpec, ImageSpec, InputSpec, Layout, RankSpec, RunSpec, Spec, ENGINES, WIRES};
+use crate::document::Tree;
+use crate::document::{whole, At, Fault};
 
 /// Highest core number + 1: far beyond any edge cluster, small enough to count.
 const MAX_CORES: usize = 4096;

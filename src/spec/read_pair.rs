@@ -1,10 +1,10 @@
 //! The value of `pair:`: which nodes are split by their input channels.
 
-use super::at::{At, Fault};
 use super::names::Taken;
-use super::nearest::nearest;
-use super::yaml::Tree;
 use super::{PairSpec, Pairing, ReduceSpec};
+use crate::document::nearest;
+use crate::document::Tree;
+use crate::document::{At, Fault};
 
 const PAIRS: &str = "a list of pairs, e.g. [[conv1, conv2]]";
 

@@ -1,16 +1,16 @@
 //! The value of `split:` as a `SplitSpec`, key by key.
 
-use super::at::{At, Fault, Fields};
 use super::names::Taken;
 use super::read::MAX_LENGTH;
 use super::read_pair::read_pairing;
 use super::read_stages::MAX_RANKS;
 use super::shares::{read_frame_shares, read_shares};
-use super::yaml::Tree;
 use super::{
     ChannelsSpec, Exchange, ExchangeSpec, FramesSplitSpec, GridSpec, Pairing, RowsSpec, SplitSpec,
     ZoneRows, ZoneSpec, SPLITS,
 };
+use crate::document::Tree;
+use crate::document::{At, Fault, Fields};
 
 const CUTS: &str = "a mapping of node names to end rows, e.g. {conv1: [9, 19]}";
 const EXCHANGE: &str = "each, or a list of node names, e.g. [pool1, pool2]";

@@ -1,9 +1,9 @@
 //! The value of `stages:`: which nodes each has, and who runs them.
 
-use super::at::{At, Fault};
 use super::names::Taken;
 use super::read_split::{read_split, StageRanks};
 use super::{StageNodes, StageSpec};
+use crate::document::{At, Fault};
 
 /// Most ranks: far beyond any edge cluster, small enough to count.
 pub(super) const MAX_RANKS: usize = 4096;

@@ -3,8 +3,8 @@
 //! Where one share has digits after the point, all are multiplied by the same power of ten:
 //! `[0.25, 1.5]` is `[25, 150]`. Whole numbers stay as they are, so that they read back.
 
-use super::at::{At, Fault};
-use super::yaml::Tree;
+use crate::document::Tree;
+use crate::document::{At, Fault};
 
 /// Highest share; the sum of those of all ranks then stays far below 64 bits.
 pub(super) const MAX_SHARE: u64 = 1 << 32;

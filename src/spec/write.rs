@@ -1,9 +1,8 @@
 //! A `Spec` as YAML text that reads back as the same `Spec`.
 
-use std::fmt::Write;
-
 use super::write_split::split_map;
 use super::{FramesSpec, ImageSpec, Layout, RankSpec, RunSpec, Spec, StageNodes, StageSpec};
+use crate::document::write::{entry, line, list, map, names, numbers, scalar};
 
 /// The YAML text of a spec, in the form that the README shows; defaults are left out.
 ///
@@ -53,38 +52,6 @@ pub fn to_yaml(spec: &Spec) -> String {
         line(&mut text, 0, &format!("run: {}", run(&spec.run)));
     }
     text
-}
-
-fn line(text: &mut String, indent: usize, content: &str) {
-    let spaces = 2 * indent;
-    writeln!(text, "{:spaces$}{content}", "").expect("text takes any line");
-}
-
-pub(super) fn map(entries: impl Iterator<Item = String>) -> String {
-    format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
-}
-
-/// An entry of a mapping in braces whose key is a name. The parser looks for the `:` in no more
-/// than 1024 characters, where the key is not marked as one.
-pub(super) fn entry(name: &str, value: &str) -> String {
-    let key = scalar(name);
-    if key.len() > 1000 {
-        format!("? {key} : {value}")
-    } else {
-        format!("{key}: {value}")
-    }
-}
-
-pub(super) fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(", "))
-}
-
-pub(super) fn numbers<N: ToString>(items: &[N]) -> String {
-    list(items.iter().map(N::to_string))
-}
-
-pub(super) fn names(items: &[String]) -> String {
-    list(items.iter().map(|name| scalar(name)))
 }
 
 fn path(path: &std::path::Path) -> String {
@@ -168,30 +135,4 @@ fn run(run: &RunSpec) -> String {
         Some(format!("watchdog: {time}")),
     ];
     map(entries.into_iter().flatten())
-}
-
-/// Text as YAML: plain where nothing else can be read into it, else in double quotes.
-pub(super) fn scalar(text: &str) -> String {
-    const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let inner = |c: char| c.is_ascii_alphanumeric() || "_/.-".contains(c);
-    // A letter first: no number, no indicator; `..` starts most paths.
-    let first =
-        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || text.starts_with("../");
-    let word = WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if first && !word && text.chars().all(inner) {
-        return text.into();
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            ' '..='~' => quoted.push(c),
-            _ if c.is_alphanumeric() => quoted.push(c),
-            _ => {
-                write!(quoted, "\\U{:08x}", u32::from(c)).expect("text takes any character");
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
 }

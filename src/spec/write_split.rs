@@ -1,10 +1,10 @@
 //! A `SplitSpec` as YAML text; defaults are left out.
 
-use super::write::{entry, list, map, names, numbers};
 use super::{
     ChannelsSpec, Exchange, ExchangeSpec, GridSpec, PairSpec, Pairing, ReduceSpec, RowsSpec,
     SplitSpec, ZoneRows, ZoneSpec,
 };
+use crate::document::write::{entry, list, map, names, numbers};
 
 /// What stands behind `split:`, in braces.
 pub(super) fn split_map(split: &SplitSpec) -> String {

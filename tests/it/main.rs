@@ -5,6 +5,7 @@
 
 mod autodice;
 mod comm;
+mod cost;
 mod cut;
 mod frames;
 mod geometry;
@@ -16,6 +17,7 @@ mod refusals;
 mod resident;
 mod runner;
 mod show;
+mod simulate;
 #[path = "../common/skip.rs"]
 mod skip;
 mod split;

@@ -1,7 +1,7 @@
 //! The known word that a misspelt one was meant to be.
 
 /// The word that differs from `text` in at most a third of its letters, if there is one.
-pub(super) fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
     let text = text.to_lowercase();
     let scored = words
         .iter()

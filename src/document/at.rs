@@ -8,7 +8,7 @@ use super::yaml::Tree;
 
 /// What is wrong, and where in the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// E.g. `stages[0].ranks`; empty for the whole document.
     pub path: String,
     /// What was found and what would be right.
@@ -17,13 +17,13 @@ pub(super) struct Fault {
 
 /// A value and its path.
 #[derive(Clone, Debug)]
-pub(super) struct At<'a> {
+pub(crate) struct At<'a> {
     pub path: String,
     pub tree: &'a Tree,
 }
 
 /// A mapping whose keys are all known.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     path: String,
     entries: Vec<(&'a str, &'a Tree)>,
 }
@@ -97,6 +97,44 @@ impl<'a> At<'a> {
             Ok(value)
         } else {
             Err(self.found("a finite number"))
+        }
+    }
+
+    /// A finite number, at least 0, as measurements are; `wanted` names it and its unit.
+    pub fn measure(&self, wanted: &str) -> Result<f64, Fault> {
+        let value = match self.tree {
+            Tree::Int(value) => *value as f64,
+            Tree::Float(value) => *value,
+            _ => return Err(self.found(wanted)),
+        };
+        match value.is_finite() && value >= 0.0 {
+            true => Ok(value),
+            false => Err(self.found(wanted)),
+        }
+    }
+
+    /// The entries of a mapping of whole numbers of `1..=high`, ascending, each with its path.
+    pub fn table(&self, high: usize, wanted: &str) -> Result<Vec<(usize, At<'a>)>, Fault> {
+        let Tree::Map(entries) = self.tree else {
+            return Err(self.found(wanted));
+        };
+        let mut rows: Vec<(usize, At)> = Vec::with_capacity(entries.len());
+        for (key, tree) in entries {
+            let path = join(&self.path, &key.describe());
+            let at = At { path, tree: key };
+            let key = at.size(1, high)?;
+            rows.push((
+                key,
+                At {
+                    path: at.path,
+                    tree,
+                },
+            ));
+        }
+        rows.sort_by_key(|row| row.0);
+        match rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(self.fault(format!("key {} stands twice", pair[0].0))),
+            None => Ok(rows),
         }
     }
 
@@ -235,7 +273,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Decimal digits only, so that `+3` and ` 3` are no numbers.
-pub(super) fn whole(text: &str) -> Option<usize> {
+pub(crate) fn whole(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }

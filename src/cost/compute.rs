@@ -1,0 +1,93 @@
+//! A rank's compute thread on clocks, after `runner/board.rs` and `runner/compute.rs`.
+
+use super::program::Op;
+use super::rank::{Busy, Pause};
+use super::replay::{Event, Replay};
+use super::Kind;
+
+impl Replay<'_> {
+    /// The compute thread takes the oldest frame that can go on.
+    pub(super) fn work(&mut self, rank: usize) {
+        if self.ranks[rank].busy.is_some() {
+            return;
+        }
+        let turns = &self.programs.ops[rank];
+        let cycle = u64::from(self.plan.cycle);
+        let ready = self.ranks[rank].ready(|n| (n % cycle) as usize, turns);
+        if let Some(at) = ready {
+            self.ranks[rank].open[at].taken = true;
+            let machine = self.links.machine(rank);
+            self.activities[machine].change(self.now, 1, 0);
+            self.step(rank, at);
+        }
+    }
+
+    /// The compute thread begins the next step of its frame.
+    pub(super) fn step(&mut self, rank: usize, at: usize) {
+        let now = self.now;
+        let sequence = self.ranks[rank].open[at].sequence;
+        let op = self.programs.ops[rank][self.turn(sequence)][self.ranks[rank].open[at].cursor];
+        let mut us = match op {
+            Op::Run(_, us) | Op::Copy(us) => us,
+            Op::Receive(_, us) | Op::Send(_, us) => us.unwrap_or(0.0),
+            Op::Output => 0.0,
+        };
+        let clock = &mut self.ranks[rank];
+        for (flow, cost) in clock.charges.drain(..) {
+            us += cost * self.flows.left(flow, now);
+        }
+        if let Op::Receive(..) = op {
+            clock.open[at].end_wait(now);
+        }
+        let end = now + us;
+        clock.busy = Some(Busy {
+            sequence,
+            started: now,
+            end,
+        });
+        clock.generation += 1;
+        let event = Event::Worked(rank, clock.generation);
+        self.push(end, event);
+    }
+
+    /// The compute thread is done with a step.
+    pub(super) fn worked(&mut self, rank: usize) {
+        let Some(Busy {
+            sequence, started, ..
+        }) = self.ranks[rank].busy.take()
+        else {
+            return;
+        };
+        let Some(at) = self.ranks[rank].at(sequence) else {
+            return;
+        };
+        let took = self.now - started;
+        let turn = self.turn(sequence);
+        self.ranks[rank].times.busy_us += took;
+        let frame = &mut self.ranks[rank].open[at];
+        let op = self.programs.ops[rank][turn][frame.cursor];
+        frame.compute_us += took;
+        frame.cursor += 1;
+        let kind = match op {
+            Op::Run(piece, _) => Kind::Run(piece),
+            _ => Kind::Copy,
+        };
+        if took > 0.0 {
+            self.note(rank, kind, sequence, started);
+        }
+        if let Op::Send(id, _) = op {
+            self.send(rank, at, id);
+        }
+        let more = self.advance(rank, sequence) == Some(Pause::Work);
+        if more && !matches!(op, Op::Run(..)) {
+            return self.step(rank, at);
+        }
+        let frame = &mut self.ranks[rank].open[at];
+        frame.taken = false;
+        let late = std::mem::take(&mut frame.late);
+        frame.arrived.extend(late);
+        let machine = self.links.machine(rank);
+        self.activities[machine].change(self.now, -1, 0);
+        self.settle(rank, sequence);
+    }
+}

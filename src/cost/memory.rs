@@ -1,0 +1,156 @@
+//! Peak memory of a rank's process: weights, frames, and what a process has besides.
+//!
+//! The constants were fitted to VmHWM under Open MPI 4.1.4 and glibc 2.36 (shared memory on one
+//! machine); README.md says how well that does.
+
+use std::collections::BTreeSet;
+
+use super::Work;
+use crate::graph::{activation_bytes, Graph};
+use crate::ids::{PartId, Rank};
+use crate::plan::{transfer_bytes, Plan, RankTally, Step};
+use crate::platform::Platform;
+
+/// A process of autodice-run before its first piece: the program, MPI, tract.
+const RUNTIME: u64 = 35_000_000;
+/// Rank 0 besides: the model's facts, decoding and collecting.
+const LEAD: u64 = 3_000_000;
+/// A piece's own nodes and plans in the engine.
+const PIECE: u64 = 150_000;
+/// Blocks above this go back to the system when they are freed (glibc's largest threshold);
+/// smaller ones the heap keeps.
+const LARGE: u64 = 32 << 20;
+
+/// Bytes of a rank's process at its peak, set-up included.
+pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally, work: &Work) -> u64 {
+    let window = u64::from(plan.window);
+    let turns = 0..plan.cycle as usize;
+    let frames = turns
+        .map(|turn| frames_bytes(graph, plan, rank, turn))
+        .max();
+    let pieces = plan.ranks[rank.index()].pieces.len() as u64;
+    let lead = match rank {
+        Rank(0) => {
+            let inputs = graph
+                .inputs
+                .iter()
+                .map(|&id| activation_bytes(graph, id) as u64);
+            let decoded = inputs.fold(0, u64::saturating_add);
+            // Frames decoded ahead, and some that are not written yet.
+            LEAD.saturating_add(decoded.saturating_mul(2 * window))
+        }
+        _ => 0,
+    };
+    let loading = tally.load_bytes.saturating_sub(packed_later(graph, work));
+    [
+        tally.held_bytes,
+        loading,
+        frames.unwrap_or(0),
+        tally.inner_bytes,
+        pieces * PIECE,
+        lead,
+    ]
+    .into_iter()
+    .fold(RUNTIME, u64::saturating_add)
+}
+
+/// Of large matrices one is there raw and packed at a time: while the largest is, the others are
+/// not packed yet or no longer raw.
+fn packed_later(graph: &Graph, work: &Work) -> u64 {
+    let mut slices = BTreeSet::new();
+    for (_, _, weight, region) in work.iter().flat_map(|work| &work.weights) {
+        slices.insert((*weight, region));
+    }
+    let bytes = |&(weight, region): &(crate::ids::WeightId, &crate::geometry::Region)| {
+        (region.volume() * graph.weight(weight).dtype.size()) as u64
+    };
+    let sizes: Vec<u64> = slices
+        .iter()
+        .map(bytes)
+        .filter(|&size| size > LARGE)
+        .collect();
+    let largest = sizes.iter().max().copied().unwrap_or(0);
+    sizes.iter().sum::<u64>() - largest
+}
+
+/// Bytes of all frames in flight: a landing for every message of each; one frame where it holds
+/// most; of the others, parts that may still be on their way out.
+fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
+    let held = &plan.ranks[rank.index()];
+    let bytes = |id: PartId| {
+        let part = &held.parts[id.index()];
+        let size = graph.activation(part.activation).dtype.size();
+        (part.region.volume() * size) as u64
+    };
+    let (mut landings, mut sent) = (0u64, BTreeSet::new());
+    for step in &held.turns[turn] {
+        match step {
+            Step::Receive(id) => landings += transfer_bytes(graph, plan, *id),
+            Step::Send(id) => {
+                let transfer = plan.transfer(*id);
+                if held.parts[transfer.from_part.index()].region == transfer.region {
+                    sent.insert(transfer.from_part);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut live = BTreeSet::new();
+    let (mut now, mut peak) = (0u64, 0u64);
+    for step in &held.turns[turn] {
+        let written: Vec<PartId> = match step {
+            Step::Input(id) | Step::Assemble { into: id, .. } | Step::Reduce { into: id, .. } => {
+                vec![*id]
+            }
+            Step::Run(id) => {
+                let outputs = held.pieces[id.index()].outputs.iter();
+                outputs.map(|output| output.0).collect()
+            }
+            // Whole parts are their landing.
+            Step::Receive(id) => {
+                let (part, region) = (plan.transfer(*id).to_part, &plan.transfer(*id).region);
+                let whole = held.parts[part.index()].region == *region;
+                if whole {
+                    vec![]
+                } else {
+                    vec![part]
+                }
+            }
+            Step::Release(id) if !sent.contains(id) && live.remove(id) => {
+                now -= bytes(*id);
+                continue;
+            }
+            _ => continue,
+        };
+        for id in written {
+            if live.insert(id) {
+                now = now.saturating_add(bytes(id));
+            }
+        }
+        peak = peak.max(now);
+    }
+    let leaving = sent
+        .iter()
+        .filter(|id| live.contains(id))
+        .map(|&id| bytes(id));
+    let others = u64::from(plan.window).saturating_sub(1);
+    landings
+        .saturating_mul(u64::from(plan.window))
+        .saturating_add(peak)
+        .saturating_add(leaving.fold(0, u64::saturating_add).saturating_mul(others))
+}
+
+/// Bytes that each rank may use: its host's memory, shared alike by the ranks there.
+pub(super) fn limits(platform: &Platform, places: &[usize]) -> Vec<Option<u64>> {
+    let machines = platform.machines();
+    let mut ranks_of = vec![0u64; machines.len()];
+    places.iter().for_each(|&machine| ranks_of[machine] += 1);
+    let memory: Vec<_> = (0..platform.hosts.len())
+        .map(|entry| platform.resolved(entry).memory_mib)
+        .collect();
+    let limit = |&machine: &usize| {
+        let mib = memory[machines[machine].entry]?;
+        Some(mib.saturating_mul(1 << 20) / ranks_of[machine])
+    };
+    places.iter().map(limit).collect()
+}

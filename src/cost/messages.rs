@@ -1,0 +1,176 @@
+//! Messages on clocks: from the step that sends to the frame that takes, after `runner/drive.rs`.
+
+use super::rank::Pause;
+use super::replay::{Event, Message, Replay};
+use super::Kind;
+use crate::ids::TransferId;
+
+/// Open MPI sends up to here at once over TCP, as `autodice-run` sets it.
+const EAGER: u64 = 1 << 20;
+
+impl Replay<'_> {
+    /// A step hands a message to the main thread.
+    pub(super) fn send(&mut self, rank: usize, at: usize, transfer: TransferId) {
+        let frame = &mut self.ranks[rank].open[at];
+        frame.sends_open += 1;
+        let sequence = frame.sequence;
+        let message = self.messages.len();
+        self.messages.push(Message {
+            transfer,
+            sequence,
+            started: self.now,
+            flow: usize::MAX,
+        });
+        let at = self.main_turn(rank);
+        self.push(at, Event::Start(message));
+    }
+
+    pub(super) fn start(&mut self, message: usize) {
+        // What follows from an output: rank 0 may open another frame.
+        let Some(Message {
+            transfer, sequence, ..
+        }) = self.messages.get(message)
+        else {
+            return self.lead();
+        };
+        let to = self.plan.transfer(*transfer).to.index();
+        let long = self.programs.bytes[transfer.index()] > EAGER;
+        if long && self.ranks[to].at(*sequence).is_none() {
+            self.ranks[to]
+                .held
+                .entry(*sequence)
+                .or_default()
+                .push(message);
+            return;
+        }
+        self.depart(message);
+    }
+
+    /// It may go, behind those of the same two ranks that went before.
+    pub(super) fn depart(&mut self, message: usize) {
+        let transfer = self.messages[message].transfer;
+        let route = &self.routes[transfer.index()];
+        let bytes = self.programs.bytes[transfer.index()];
+        if route.hops.is_empty() || bytes == 0 {
+            return self.flowed(message);
+        }
+        let wire = &mut self.wires[self.pair_of[transfer.index()]];
+        wire.push_back(message);
+        if wire.len() == 1 {
+            self.go(message);
+        }
+    }
+
+    /// Its connection is free: the message's bytes move.
+    fn go(&mut self, message: usize) {
+        let transfer = self.messages[message].transfer;
+        let route = &self.routes[transfer.index()];
+        let bytes = self.programs.bytes[transfer.index()];
+        let flow = self.flows.start(self.now, route, bytes);
+        self.messages[message].flow = flow;
+        if self.of_flow.len() <= flow {
+            self.of_flow.resize(flow + 1, 0);
+        }
+        self.of_flow[flow] = message;
+        let ends = self.ends(transfer);
+        self.moving(transfer, 1);
+        for rank in ends {
+            let (each, byte) = self.programs.message_us[rank];
+            let cost = each + byte * bytes as f64;
+            if self.programs.one_thread[rank] && cost > 0.0 {
+                self.charge(rank, flow, cost);
+            }
+        }
+    }
+
+    fn ends(&self, transfer: TransferId) -> [usize; 2] {
+        let transfer = self.plan.transfer(transfer);
+        [transfer.from.index(), transfer.to.index()]
+    }
+
+    fn moving(&mut self, transfer: TransferId, more: isize) {
+        if self.routes[transfer.index()].remote {
+            for rank in self.ends(transfer) {
+                self.activities[self.links.machine(rank)].change(self.now, 0, more);
+            }
+        }
+    }
+
+    /// A message's work is the Run's loss where one thread does both; a Run that begins later
+    /// loses what is then left of it.
+    fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
+        let clock = &mut self.ranks[rank];
+        match &mut clock.busy {
+            Some(busy) => {
+                busy.end += cost;
+                clock.generation += 1;
+                let (end, event) = (busy.end, Event::Worked(rank, clock.generation));
+                self.push(end, event);
+            }
+            None => clock.charges.push((flow, cost)),
+        }
+    }
+
+    /// The last byte has left: the sender's buffer is free.
+    pub(super) fn flowed(&mut self, message: usize) {
+        let Message {
+            transfer,
+            sequence,
+            started,
+            flow,
+        } = self.messages[message];
+        let [from, to] = self.ends(transfer);
+        if flow != usize::MAX {
+            self.moving(transfer, -1);
+            let wire = &mut self.wires[self.pair_of[transfer.index()]];
+            wire.pop_front();
+            if let Some(&next) = wire.front() {
+                self.go(next);
+            }
+            for rank in [from, to] {
+                self.ranks[rank].charges.retain(|charge| charge.0 != flow);
+            }
+        }
+        self.note(from, Kind::Send(transfer), sequence, started);
+        let arrival = self.now + self.routes[transfer.index()].alpha_us;
+        self.push(arrival, Event::Arrived(message));
+        if let Some(at) = self.ranks[from].at(sequence) {
+            let frame = &mut self.ranks[from].open[at];
+            frame.sends_open -= 1;
+            frame.transfer_us += self.now - started;
+            let ops = &self.programs.ops[from][self.turn(sequence)];
+            if self.ranks[from].open[at].pause(ops) == Some(Pause::End) {
+                self.close(from, sequence);
+            }
+        }
+    }
+
+    pub(super) fn arrived(&mut self, message: usize) {
+        let [_, to] = self.ends(self.messages[message].transfer);
+        match self.main_turn(to) {
+            at if at > self.now => self.push(at, Event::Delivered(message)),
+            _ => self.deliver(message),
+        }
+    }
+
+    pub(super) fn deliver(&mut self, message: usize) {
+        let Message {
+            transfer, sequence, ..
+        } = self.messages[message];
+        let [_, rank] = self.ends(transfer);
+        let Some(at) = self.ranks[rank].at(sequence) else {
+            let early = self.ranks[rank].early.entry(sequence);
+            return early.or_default().push(transfer);
+        };
+        let frame = &mut self.ranks[rank].open[at];
+        let (opened, taken) = (frame.opened, frame.taken);
+        match taken {
+            true => frame.late.push(transfer),
+            false => drop(frame.arrived.insert(transfer)),
+        }
+        self.note(rank, Kind::Receive(transfer), sequence, opened);
+        if !taken {
+            self.settle(rank, sequence);
+        }
+    }
+}

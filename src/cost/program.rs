@@ -1,0 +1,236 @@
+//! A rank's steps with their times: what the replay walks.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::tables::{Speedometer, Units};
+use super::{CostError, Works};
+use crate::graph::Graph;
+use crate::ids::{PartId, PieceId, Rank, TransferId};
+use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
+use crate::platform::{Host, Platform};
+
+/// A step as the clocks see it. Times are µs of the compute thread; none where the main thread
+/// does the step in no time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// Waits for a message, then copies its box into a larger part.
+    Receive(TransferId, Option<f64>),
+    /// Runs a piece.
+    Run(PieceId, f64),
+    /// Assembles or adds.
+    Copy(f64),
+    /// Copies a box of a larger part, or hands a part over that was written by boxes; then the
+    /// message starts.
+    Send(TransferId, Option<f64>),
+    /// A model output.
+    Output,
+}
+
+/// What all ranks do, with times.
+pub struct Programs {
+    /// For each rank, for each turn.
+    pub ops: Vec<Vec<Vec<Op>>>,
+    /// Payload of each transfer.
+    pub bytes: Vec<u64>,
+    /// For each rank: main thread's µs of a message, and for each byte of it.
+    pub message_us: Vec<(f64, f64)>,
+    /// For each rank: whether messages take their time from Runs.
+    pub one_thread: Vec<bool>,
+}
+
+/// Puts times to a plan's steps.
+///
+/// # Errors
+/// `CostError::Unknown` where the platform does not say how fast a host is.
+pub fn programs(
+    graph: &Graph,
+    plan: &Plan,
+    works: &Works,
+    platform: &Platform,
+    places: &[usize],
+) -> Result<Programs, CostError> {
+    let units = Units::of(graph);
+    let machines = platform.machines();
+    let entries: Vec<usize> = places.iter().map(|&m| machines[m].entry).collect();
+    let hosts: BTreeMap<usize, Host> = entries
+        .iter()
+        .map(|&entry| (entry, platform.resolved(entry)))
+        .collect();
+    let speeds: BTreeMap<usize, Speedometer> = hosts
+        .iter()
+        .map(|(&entry, host)| (entry, Speedometer::of(host, &units)))
+        .collect();
+    let mut ops = Vec::with_capacity(plan.ranks.len());
+    for (index, held) in plan.ranks.iter().enumerate() {
+        let speed = &speeds[&entries[index]];
+        let mut runs = Vec::with_capacity(held.pieces.len());
+        for (piece, work) in held.pieces.iter().zip(&works.0[index]) {
+            let boxes = boxed(graph, held, piece);
+            let us = speed.run_us(graph, &units, &piece.nodes, work)?;
+            runs.push(us + speed.bytes_us(boxes)?);
+        }
+        let walk = |turn: &Vec<Step>| {
+            Walk {
+                graph,
+                plan,
+                rank: Rank::new(index),
+                speed,
+                runs: &runs,
+                open: HashSet::new(),
+                written: HashSet::new(),
+            }
+            .ops(turn)
+        };
+        ops.push(held.turns.iter().map(walk).collect::<Result<_, _>>()?);
+    }
+    let transfers = (0..plan.transfers.len()).map(TransferId::new);
+    let of = |rank: usize| &hosts[&entries[rank]];
+    Ok(Programs {
+        ops,
+        bytes: transfers
+            .map(|id| transfer_bytes(graph, plan, id))
+            .collect(),
+        message_us: (0..entries.len())
+            .map(|rank| {
+                let speed = of(rank).speed;
+                let each = speed.message_us_per_mb.unwrap_or(0.0) / 1e6;
+                (speed.message_us.unwrap_or(0.0), each)
+            })
+            .collect(),
+        one_thread: (0..entries.len())
+            .map(|rank| of(rank).threads.unwrap_or(1) == 1)
+            .collect(),
+    })
+}
+
+/// Bytes read and written because a piece reads or writes boxes of larger parts.
+fn boxed(graph: &Graph, held: &RankPlan, piece: &crate::plan::Piece) -> u64 {
+    let ends = piece.inputs.iter().chain(&piece.outputs);
+    let bytes = ends.map(|(id, region)| {
+        let part = &held.parts[id.index()];
+        let bytes = region.volume() * graph.activation(part.activation).dtype.size();
+        if part.region == *region {
+            0
+        } else {
+            2 * bytes as u64
+        }
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// Walks the steps of one turn and knows which parts are written by boxes, as the runner's store
+/// does.
+struct Walk<'a> {
+    graph: &'a Graph,
+    plan: &'a Plan,
+    rank: Rank,
+    speed: &'a Speedometer<'a>,
+    runs: &'a [f64],
+    /// Written by boxes and not yet read whole.
+    open: HashSet<PartId>,
+    /// Written at all.
+    written: HashSet<PartId>,
+}
+
+impl Walk<'_> {
+    fn ops(mut self, steps: &[Step]) -> Result<Vec<Op>, CostError> {
+        let mut ops = Vec::with_capacity(steps.len());
+        for step in steps {
+            ops.extend(self.op(step)?);
+        }
+        Ok(ops)
+    }
+
+    fn op(&mut self, step: &Step) -> Result<Option<Op>, CostError> {
+        let held = &self.plan.ranks[self.rank.index()];
+        Ok(Some(match step {
+            Step::Input(_) | Step::Release(_) => return Ok(None),
+            Step::Output(id) => {
+                self.open.remove(id);
+                Op::Output
+            }
+            Step::Run(id) => {
+                let mut us = self.runs[id.index()];
+                for (part, region) in &held.pieces[id.index()].inputs {
+                    if held.parts[part.index()].region == *region {
+                        self.open.remove(part);
+                    }
+                }
+                for (part, region) in &held.pieces[id.index()].outputs {
+                    if held.parts[part.index()].region != *region {
+                        us += self.box_into(*part)?;
+                    }
+                }
+                Op::Run(*id, us)
+            }
+            Step::Assemble { from, into } => {
+                let to = &held.parts[into.index()];
+                let mut bytes = 0;
+                for part in from {
+                    let common = held.parts[part.index()].region.intersect(&to.region);
+                    bytes += 2 * self.bytes(*into, common.volume());
+                    self.open.remove(part);
+                }
+                Op::Copy(self.speed.bytes_us(bytes)? + self.box_into(*into)?)
+            }
+            Step::Reduce { from, into, .. } => {
+                let whole = held.parts[into.index()].region.volume();
+                // Each addition reads two and writes one; boxes are copied out before.
+                let boxes = from.iter().filter(|part| {
+                    held.parts[part.index()].region != held.parts[into.index()].region
+                });
+                let times = 2 + 3 * from.len().saturating_sub(1) + 2 * boxes.count();
+                Op::Copy(
+                    self.speed
+                        .bytes_us(self.bytes(*into, whole) * times as u64)?,
+                )
+            }
+            Step::Receive(id) => {
+                let transfer = self.plan.transfer(*id);
+                let part = transfer.to_part;
+                match held.parts[part.index()].region == transfer.region {
+                    true => Op::Receive(*id, None),
+                    false => {
+                        let bytes = 2 * self.bytes(part, transfer.region.volume());
+                        let us = self.speed.bytes_us(bytes)? + self.box_into(part)?;
+                        Op::Receive(*id, Some(us))
+                    }
+                }
+            }
+            Step::Send(id) => {
+                let transfer = self.plan.transfer(*id);
+                let part = transfer.from_part;
+                let whole = held.parts[part.index()].region == transfer.region;
+                let open = self.open.contains(&part);
+                if whole {
+                    self.open.remove(&part);
+                }
+                match (whole, open) {
+                    (true, false) => Op::Send(*id, None),
+                    (true, true) => Op::Send(*id, Some(0.0)),
+                    _ => {
+                        let bytes = 2 * self.bytes(part, transfer.region.volume());
+                        Op::Send(*id, Some(self.speed.bytes_us(bytes)?))
+                    }
+                }
+            }
+        }))
+    }
+
+    fn bytes(&self, part: PartId, elements: usize) -> u64 {
+        let activation = self.plan.part(self.rank, part).activation;
+        (elements * self.graph.activation(activation).dtype.size()) as u64
+    }
+
+    /// µs besides the copy itself of a box written into a part: the first one zeroes the part.
+    fn box_into(&mut self, part: PartId) -> Result<f64, CostError> {
+        self.open.insert(part);
+        match self.written.insert(part) {
+            true => {
+                let whole = self.plan.part(self.rank, part).region.volume();
+                self.speed.bytes_us(self.bytes(part, whole))
+            }
+            false => Ok(0.0),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! One rank's open frames on clocks, after `runner/board.rs` and `runner/frame.rs`.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::program::Op;
+use crate::ids::TransferId;
+
+/// One open frame.
+pub(super) struct Frame {
+    pub sequence: u64,
+    pub opened: f64,
+    pub cursor: usize,
+    pub arrived: HashSet<TransferId>,
+    /// Messages that came while the compute thread had the frame.
+    pub late: Vec<TransferId>,
+    /// Whether the compute thread has it.
+    pub taken: bool,
+    pub waiting: Option<f64>,
+    pub sends_open: usize,
+    pub compute_us: f64,
+    pub wait_us: f64,
+    pub transfer_us: f64,
+}
+
+/// Why a frame's walk stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    Receive,
+    Work,
+    End,
+}
+
+/// The step that the compute thread is at.
+#[derive(Clone, Copy)]
+pub(super) struct Busy {
+    pub sequence: u64,
+    pub started: f64,
+    pub end: f64,
+}
+
+/// One rank.
+#[derive(Default)]
+pub(super) struct Clock {
+    pub announced: VecDeque<u64>,
+    /// In the order of opening.
+    pub open: Vec<Frame>,
+    pub busy: Option<Busy>,
+    /// Which announced end of a step is the right one.
+    pub generation: u32,
+    /// When the main thread has time for the next message.
+    pub main_free: f64,
+    /// Messages that came before their frame was opened.
+    pub early: HashMap<u64, Vec<TransferId>>,
+    /// Long messages that wait for their receive.
+    pub held: HashMap<u64, Vec<usize>>,
+    /// Flows whose compute time nothing has paid yet, with it.
+    pub charges: Vec<(usize, f64)>,
+    pub times: Times,
+}
+
+/// What the frames that count took, and the whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times {
+    pub compute_us: Vec<f64>,
+    pub wait_us: Vec<f64>,
+    pub transfer_us: Vec<f64>,
+    pub busy_us: f64,
+}
+
+impl Frame {
+    pub fn open(sequence: u64, now: f64, early: Vec<TransferId>) -> Self {
+        Self {
+            sequence,
+            opened: now,
+            cursor: 0,
+            arrived: early.into_iter().collect(),
+            late: vec![],
+            taken: false,
+            waiting: None,
+            sends_open: 0,
+            compute_us: 0.0,
+            wait_us: 0.0,
+            transfer_us: 0.0,
+        }
+    }
+
+    /// Whether the next step is one that stops the main thread's walk.
+    pub fn pause(&self, ops: &[Op]) -> Option<Pause> {
+        Some(match ops.get(self.cursor) {
+            None => Pause::End,
+            Some(Op::Receive(id, _)) if !self.arrived.contains(id) => Pause::Receive,
+            Some(Op::Receive(_, None) | Op::Send(_, None) | Op::Output) => return None,
+            Some(_) => Pause::Work,
+        })
+    }
+
+    pub fn end_wait(&mut self, now: f64) {
+        if let Some(since) = self.waiting.take() {
+            self.wait_us += now - since;
+        }
+    }
+}
+
+impl Clock {
+    /// Where the open frame of this number is.
+    pub fn at(&self, sequence: u64) -> Option<usize> {
+        self.open
+            .iter()
+            .position(|frame| frame.sequence == sequence)
+    }
+
+    /// The oldest frame that the compute thread could go on with.
+    pub fn ready(&self, ops: impl Fn(u64) -> usize, turns: &[Vec<Op>]) -> Option<usize> {
+        self.open.iter().position(|frame| {
+            let own = &turns[ops(frame.sequence)];
+            !frame.taken && frame.pause(own) == Some(Pause::Work)
+        })
+    }
+}

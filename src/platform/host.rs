@@ -1,0 +1,135 @@
+//! One kind of host: what its ranks compute with, how fast, and what that takes.
+
+/// An entry of `hosts:`. What is not said is taken from the entry that `like` names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// `name:` as host files and MPI name it.
+    pub name: String,
+    /// `like:` the entry that everything else is taken from.
+    pub like: Option<String>,
+    /// `count:` so many hosts, named `name-0` …; 0 for a kind that is only there to be `like`.
+    /// Never taken from another entry. Without it, one host of the name itself.
+    pub count: Option<usize>,
+    /// `slots:` how many ranks it runs; the tables were measured with all of them busy.
+    /// Default: 1.
+    pub slots: Option<usize>,
+    /// `threads:` compute threads of one rank. Default: 1.
+    pub threads: Option<usize>,
+    /// `memory_mib:` memory that its ranks may use together, in MiB. Default: no limit.
+    pub memory_mib: Option<u64>,
+    /// `watts:` power.
+    pub watts: Watts,
+    /// `speed:` what a rank does where no table says more.
+    pub speed: Speed,
+    /// `times:` measured nodes.
+    pub times: Vec<Timing>,
+}
+
+/// `watts:` what the whole host takes. Joules are counted where all three are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Watts {
+    /// `idle:` while it waits, in W.
+    pub idle: Option<f64>,
+    /// `compute:` while a rank of it computes, in W.
+    pub compute: Option<f64>,
+    /// `transmit:` while a message leaves or reaches it and nothing computes, in W.
+    pub transmit: Option<f64>,
+}
+
+/// `speed:` of one rank, with the host's other ranks busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Speed {
+    /// `gmac_per_s:` 10⁹ multiply-accumulates a second, for nodes that no table knows.
+    pub gmac_per_s: Option<f64>,
+    /// `gb_per_s:` 10⁹ bytes read and written a second, for nodes without any and for copies.
+    pub gb_per_s: Option<f64>,
+    /// `run_us:` each Run of a piece besides its nodes, in µs. Default: 0.
+    pub run_us: Option<f64>,
+    /// `message_us:` compute time that a message takes at either end, in µs. Default: 0.
+    pub message_us: Option<f64>,
+    /// `message_us_per_mb:` and for each 10⁶ bytes of it, in µs. Default: 0.
+    pub message_us_per_mb: Option<f64>,
+}
+
+/// An entry of `times:`, one for each different work ([`crate::graph::work`]).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// `work:` operator, attributes that matter and shapes.
+    pub work: String,
+    /// `node:` one node with this work, for readers.
+    pub node: String,
+    /// `us:` the whole node with what is fused behind it, in µs.
+    pub us: f64,
+    /// `rows:` by rows of its output that are made at once.
+    pub rows: Table,
+    /// `channels:` by channels of its output.
+    pub channels: Table,
+    /// `terms:` by channels of its input, where its sum is shared.
+    pub terms: Table,
+}
+
+/// Times by how much of something is made at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table(pub Vec<(usize, f64)>);
+
+impl Table {
+    /// The time in µs for `count` of `whole`, which takes `us`: on a straight line between the
+    /// two neighbours. Below the first entry it is the first one's, since kernels work in blocks;
+    /// nothing is ever said beyond the whole. Without any entry it is proportional.
+    ///
+    /// ```
+    /// use autodice::platform::Table;
+    /// let table = Table(vec![(8, 90.0), (24, 130.0)]);
+    /// assert_eq!(table.at(16, 56, 210.0), 110.0);
+    /// assert_eq!((table.at(40, 56, 210.0), table.at(1, 56, 210.0)), (170.0, 90.0));
+    /// ```
+    pub fn at(&self, count: usize, whole: usize, us: f64) -> f64 {
+        if count >= whole {
+            return us;
+        }
+        let entries = self.0.iter().filter(|entry| entry.0 < whole);
+        let mut below: Option<(usize, f64)> = None;
+        for &(n, time) in entries.chain([&(whole, us)]) {
+            if n >= count {
+                return match below {
+                    None if n == whole => us * count as f64 / whole as f64,
+                    None => time,
+                    Some((m, before)) => {
+                        before + (time - before) * (count - m) as f64 / (n - m) as f64
+                    }
+                };
+            }
+            below = Some((n, time));
+        }
+        us
+    }
+}
+
+impl Host {
+    /// This entry over what `kind`, which it is like, says.
+    pub(super) fn over(self, kind: &Host) -> Host {
+        let (w, s, of) = (self.watts, self.speed, kind);
+        Host {
+            slots: self.slots.or(of.slots),
+            threads: self.threads.or(of.threads),
+            memory_mib: self.memory_mib.or(of.memory_mib),
+            watts: Watts {
+                idle: w.idle.or(of.watts.idle),
+                compute: w.compute.or(of.watts.compute),
+                transmit: w.transmit.or(of.watts.transmit),
+            },
+            speed: Speed {
+                gmac_per_s: s.gmac_per_s.or(of.speed.gmac_per_s),
+                gb_per_s: s.gb_per_s.or(of.speed.gb_per_s),
+                run_us: s.run_us.or(of.speed.run_us),
+                message_us: s.message_us.or(of.speed.message_us),
+                message_us_per_mb: s.message_us_per_mb.or(of.speed.message_us_per_mb),
+            },
+            times: match self.times.is_empty() {
+                true => of.times.clone(),
+                false => self.times,
+            },
+            ..self
+        }
+    }
+}
