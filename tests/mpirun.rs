@@ -22,6 +22,8 @@ mod failures;
 mod job;
 #[path = "common/link_cases.rs"]
 mod link_cases;
+#[path = "mpirun/profile.rs"]
+mod profile;
 #[path = "common/skip.rs"]
 mod skip;
 #[path = "mpirun/specs.rs"]
