@@ -44,7 +44,7 @@
 //! |---|---|---|
 //! | 9 | [`cli`] | the command lines of both binaries, the two doors out |
 //! | 8 | [`report`] | tables, CSV, JSON, traces and pictures of a run or a prediction |
-//! | 7 | [`runner`] | one rank: set-up, steps over a link, the frame protocol, failure |
+//! | 7 | [`runner`] | one rank: set-up, steps over a link, the frame protocol, failure, profile |
 //! | 6 | [`model`] | ONNX: read, fold, cut, write, standard architectures (tract_onnx, prost) |
 //! | 6 | [`engine`] | a sub-model in, activations out (tract) |
 //! | 6 | [`comm`] | `Link`: ranks as threads or MPI processes (`comm/world.rs`, all of the MPI) |

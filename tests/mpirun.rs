@@ -24,6 +24,8 @@ mod job;
 mod lab;
 #[path = "common/link_cases.rs"]
 mod link_cases;
+#[path = "mpirun/profile.rs"]
+mod profile;
 #[path = "common/skip.rs"]
 mod skip;
 #[path = "mpirun/specs.rs"]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod heap;
 pub mod logger;
+mod profile;
 pub mod report;
 pub mod run;
 pub mod show;

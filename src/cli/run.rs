@@ -1,15 +1,17 @@
 //! `autodice-run`: arguments, the link, and the two doors out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 
 use super::{heap, logger};
-use crate::runner::{quiet_panics, run_job, End, Failure, Finished, Place, Request};
-use crate::runner::{sharpen_sleeps, DEFECT, FAILED};
+use crate::comm::Link;
+use crate::runner::{quiet_panics, run_job, run_profile, sharpen_sleeps, DEFECT, FAILED};
+use crate::runner::{End, Failure, Finished, Place, ProfileRequest, Request};
 
 /// Runs one CNN over all ranks, as a spec says. Started by mpirun or srun, one process for each
 /// rank of the spec.
@@ -17,12 +19,14 @@ use crate::runner::{sharpen_sleeps, DEFECT, FAILED};
 #[command(name = "autodice-run", version)]
 struct Arguments {
     /// The spec file (YAML)
-    spec: PathBuf,
+    #[arg(required_unless_present = "profile")]
+    spec: Option<PathBuf>,
     /// Frames to run instead of the spec's: an image, a folder, a pattern, .npy, .npz or .pb
     #[arg(long, value_name = "PATH")]
     input: Option<PathBuf>,
-    /// Write outputs, frames.csv, ranks.csv and run.json here
-    #[arg(long, value_name = "DIR")]
+    /// Write outputs, frames.csv, ranks.csv and run.json into this folder; with --profile, the
+    /// platform file
+    #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Run at most this many frames
     #[arg(long, value_name = "N")]
@@ -51,6 +55,20 @@ struct Arguments {
     /// Say more on stderr; twice for still more
     #[arg(long, short, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Instead of running a spec, measure all ranks and links with this model into the platform
+    /// file --output; what it says by hand stays
+    #[arg(long, value_name = "MODEL", requires = "output", conflicts_with_all = [
+        "spec", "input", "frames", "warmup", "verify", "cache", "json", "dry_run"
+    ])]
+    profile: Option<PathBuf>,
+    /// About how long to measure: less is coarser
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "profile",
+        value_parser = budget)]
+    budget: Duration,
+    /// Compute threads of this rank while it is measured [default: what the platform file says of
+    /// its host, or 1]
+    #[arg(long, value_name = "N", requires = "profile", value_parser = threads_count)]
+    threads: Option<usize>,
     /// Print the plan and run nothing
     #[arg(long)]
     dry_run: bool,
@@ -77,7 +95,7 @@ pub fn main() -> ExitCode {
     sharpen_sleeps();
     if arguments.dry_run {
         return match super::launched_as() {
-            None | Some(0) => super::show::main(&arguments.spec, &arguments.shape),
+            None | Some(0) => super::show::main(arguments.spec(), &arguments.shape),
             Some(_) => ExitCode::SUCCESS,
         };
     }
@@ -89,9 +107,37 @@ pub fn main() -> ExitCode {
 }
 
 impl Arguments {
+    /// The spec; empty beside --profile, which needs none.
+    fn spec(&self) -> &Path {
+        self.spec.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// One rank's part of what was asked for, from the link to the code to leave or abort with.
+    fn work(&self, link: &mut dyn Link, place: &Place<'_>) -> Result<i32, i32> {
+        let rank = link.rank();
+        match &self.profile {
+            Some(model) => {
+                let request = ProfileRequest {
+                    model: model.clone(),
+                    output: self.output.clone().unwrap_or_default(),
+                    budget: self.budget,
+                    threads: self.threads,
+                    shapes: self.shape.clone(),
+                    quiet: self.quiet,
+                };
+                let ended = guarded(|| run_profile(link, place, &request));
+                super::profile::leave(ended, &request, place, rank)
+            }
+            None => {
+                let ended = guarded(|| run_job(link, place, &self.request()));
+                leave(ended, self, place, rank)
+            }
+        }
+    }
+
     fn request(&self) -> Request {
         Request {
-            spec: self.spec.clone(),
+            spec: self.spec().to_path_buf(),
             input: self.input.clone(),
             output: self.output.clone(),
             shapes: self.shape.clone(),
@@ -115,8 +161,11 @@ fn launched(_: &Arguments) -> ExitCode {
 #[cfg(feature = "mpi")]
 fn launched(arguments: &Arguments) -> ExitCode {
     use crate::comm::world::World;
-    use crate::comm::Link;
-    let interrupt = on_signals();
+    let interrupt = match arguments.profile {
+        // Nothing is to be saved of a profile: a signal ends it at once.
+        Some(_) => Arc::default(),
+        None => on_signals(),
+    };
     let mut world = match World::init() {
         Ok(world) => world,
         Err(error) => {
@@ -131,9 +180,7 @@ fn launched(arguments: &Arguments) -> ExitCode {
         library: world.version(),
         interrupt: &interrupt,
     };
-    let ended = guarded(|| run_job(&mut world, &place, &arguments.request()));
-    let code = leave(ended, arguments, &place, rank);
-    match code {
+    match arguments.work(&mut world, &place) {
         Ok(code) => {
             world.close();
             drop(world);
@@ -149,9 +196,12 @@ fn launched(arguments: &Arguments) -> ExitCode {
 /// All ranks of the spec in this process.
 fn threads(arguments: &Arguments) -> ExitCode {
     use crate::comm::threads::{run, Options};
-    use crate::comm::Link;
     let interrupt = on_signals();
-    let size = match super::rank_count(&arguments.spec) {
+    let size = match &arguments.profile {
+        Some(_) => Ok(1),
+        None => super::rank_count(arguments.spec()),
+    };
+    let size = match size {
         Ok(size) => size,
         Err(error) => {
             eprintln!("{error:#}");
@@ -159,15 +209,13 @@ fn threads(arguments: &Arguments) -> ExitCode {
         }
     };
     let codes = run(size, Options::default(), |mut link| {
-        let rank = link.rank();
         let host = "localhost".to_string();
         let place = Place {
             host,
             library: String::new(),
             interrupt: &interrupt,
         };
-        let ended = guarded(|| run_job(&mut link, &place, &arguments.request()));
-        match leave(ended, arguments, &place, rank) {
+        match arguments.work(&mut link, &place) {
             Ok(code) => {
                 link.close();
                 code
@@ -193,7 +241,7 @@ fn on_signals() -> Arc<AtomicBool> {
 }
 
 /// A panic of the main thread as a failure: unwinding past a live communicator hangs the job.
-fn guarded(job: impl FnOnce() -> Result<Option<Finished>, End>) -> Result<Option<Finished>, End> {
+fn guarded<T>(job: impl FnOnce() -> Result<T, End>) -> Result<T, End> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).unwrap_or_else(|payload| {
         let line = crate::runner::panic_message(&*payload);
         Err(End::Abort(Failure::new(
@@ -239,6 +287,21 @@ fn leave(
             Err(failure.code)
         }
     }
+}
+
+/// A time to measure in.
+fn budget(text: &str) -> Result<Duration, String> {
+    let budget = crate::units::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    match range.contains(&budget) {
+        true => Ok(budget),
+        false => Err("expected 1s to a day".into()),
+    }
+}
+
+fn threads_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| "expected a whole number from 1 to 1024".into())
 }
 
 fn exit_code(code: i32) -> ExitCode {

@@ -29,18 +29,36 @@ pub fn take_seat(
     spec: &Spec,
     seats: &Seats,
 ) -> Result<Seat, End> {
-    let rank = link.rank().index();
     let threads = |rank: usize| {
         let own = spec.ranks.get(rank).and_then(|own| own.threads);
         own.unwrap_or(spec.run.threads)
     };
-    let all: Vec<_> = (0..link.size())
-        .map(|rank| (seats[rank].0.clone(), seats[rank].1.clone(), threads(rank)))
+    let threads: Vec<_> = (0..link.size()).map(threads).collect();
+    let own = spec.ranks.get(link.rank().index());
+    let asked = own.and_then(|own| own.cores.as_deref());
+    sit(link, place, &threads, asked, seats)
+}
+
+/// Works out this rank's cores for so many compute threads of each rank: those asked for, or its
+/// share of the mask that the launcher gave.
+///
+/// # Errors
+/// As `take_seat`.
+pub fn sit(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    threads: &[usize],
+    asked: Option<&[usize]>,
+    seats: &Seats,
+) -> Result<Seat, End> {
+    let rank = link.rank().index();
+    let all = seats.iter().zip(threads);
+    let all: Vec<_> = all
+        .map(|((host, mask), &threads)| (host.clone(), mask.clone(), threads))
         .collect();
     let among = binding::Place::among(&all, rank);
     let (launcher, ..) = Launcher::detect(|name| std::env::var(name).ok());
-    let asked = spec.ranks.get(rank).and_then(|own| own.cores.as_deref());
-    let bound = plan_binding(&all[rank].1, asked, threads(rank), among, launcher);
+    let bound = plan_binding(&all[rank].1, asked, threads[rank], among, launcher);
     let bound =
         bound.map_err(|error| Failure::new(WRONG_INPUT, format!("ranks[{rank}].cores: {error}")));
     let bound = verdict(link, place, bound)?;
@@ -54,7 +72,7 @@ pub fn take_seat(
     cores.sort_unstable();
     cores.dedup();
     Ok(Seat {
-        threads: threads(rank),
+        threads: threads[rank],
         cores: Mask(cores),
     })
 }

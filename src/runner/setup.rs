@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{panic_message, Failure, DEFECT, WRONG_INPUT};
@@ -20,7 +21,7 @@ use crate::spec::{yaml, Spec};
 /// Changes with every change of what ranks say to each other.
 pub const WIRE: u32 = 1;
 /// Most bytes of spec and graph that a rank takes in.
-const BUNDLE_LIMIT: u64 = 64 << 20;
+pub const BUNDLE_LIMIT: u64 = 64 << 20;
 /// Most bytes of one rank's name, report or list of roles.
 pub const NOTE_LIMIT: u64 = 4 << 20;
 
@@ -52,25 +53,42 @@ pub struct Ready {
 impl Bundle {
     /// The bundle as bytes: wire version, package version, content.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = greeting();
-        bytes.extend(postcard::to_stdvec(self).expect("plain data serialises"));
-        bytes
+        greet(self)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Failure> {
-        let Some(rest) = bytes.strip_prefix(&greeting()[..]) else {
-            let own = env!("CARGO_PKG_VERSION");
-            let line = format!(
-                "rank 0 runs another version of autodice than {own} (wire {WIRE}): \
-                 install the same on all hosts"
-            );
-            return Err(Failure::new(WRONG_INPUT, line));
-        };
-        let defect = |error: String| Failure::new(DEFECT, format!("rank 0's message: {error}"));
-        let bundle: Self = postcard::from_bytes(rest).map_err(|error| defect(error.to_string()))?;
-        check_graph(&bundle.graph).map_err(|error| defect(error.to_string()))?;
+        let bundle: Self = greeted(bytes)?;
+        check_graph(&bundle.graph).map_err(|error| garbled(&error))?;
         Ok(bundle)
     }
+}
+
+/// What rank 0 tells the others, behind a greeting that says whether it can be read.
+pub fn greet<T: Serialize>(bundle: &T) -> Vec<u8> {
+    let mut bytes = greeting();
+    bytes.extend(postcard::to_stdvec(bundle).expect("plain data serialises"));
+    bytes
+}
+
+/// What rank 0 told.
+///
+/// # Errors
+/// `Failure` where it runs another version, or the bytes are something else.
+pub fn greeted<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let Some(rest) = bytes.strip_prefix(&greeting()[..]) else {
+        let own = env!("CARGO_PKG_VERSION");
+        let line = format!(
+            "rank 0 runs another version of autodice than {own} (wire {WIRE}): \
+             install the same on all hosts"
+        );
+        return Err(Failure::new(WRONG_INPUT, line));
+    };
+    postcard::from_bytes(rest).map_err(|error| garbled(&error))
+}
+
+/// A message of rank 0's that is not what it must be.
+pub fn garbled(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(DEFECT, format!("rank 0's message: {error}"))
 }
 
 fn greeting() -> Vec<u8> {

@@ -1,0 +1,96 @@
+//! Every lap that one rank measured, and the times that follow from all of them together.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ladder::{levels, Level};
+use super::stopwatch::{Lap, Stopwatch};
+
+/// The times of one rank, in µs of wall time, engine's cost per Run included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankTimes {
+    /// Compute threads.
+    pub threads: usize,
+    /// A Run of next to nothing.
+    pub run_us: f64,
+    /// Bytes that are read and written in a µs, by copying.
+    pub bytes_per_us: f64,
+    /// The whole model as one piece; none where there was no memory or time for it.
+    pub model_us: Option<f64>,
+    /// For each unit, each level that was measured: amount and time.
+    pub units: Vec<Vec<(Level, usize, f64)>>,
+    /// Wall time over CPU time.
+    pub wall_per_cpu: f64,
+    /// Levels measured at least once, and levels that there are.
+    pub levels: (usize, usize),
+    /// Whole sweeps over all of them.
+    pub sweeps: usize,
+}
+
+/// Every lap of one rank.
+#[derive(Default)]
+pub struct Log {
+    /// Runs of next to nothing.
+    pub empty: Vec<Lap>,
+    /// Bytes read and written in each copy, and the copies.
+    pub copies: (f64, Vec<Lap>),
+    /// The whole model.
+    pub model: Vec<Lap>,
+    /// For each unit, by level: amount and laps.
+    units: Vec<BTreeMap<usize, (usize, Vec<Lap>)>>,
+    /// Levels measured at least once.
+    pub levels: usize,
+    /// Whole sweeps.
+    pub sweeps: usize,
+}
+
+impl Log {
+    /// An empty log of so many units.
+    pub fn of(units: usize) -> Self {
+        Self {
+            units: vec![BTreeMap::new(); units],
+            ..Self::default()
+        }
+    }
+
+    /// Takes in laps of a unit at a level, which makes so many rows, channels or terms.
+    pub fn take(&mut self, (unit, level): (usize, usize), amount: usize, laps: &mut Vec<Lap>) {
+        let entry = self.units[unit].entry(level).or_default();
+        entry.0 = amount;
+        entry.1.append(laps);
+    }
+
+    /// The times that the laps say.
+    pub fn times(&self, threads: usize) -> RankTimes {
+        let mut watch = Stopwatch::new(threads);
+        let units: Vec<Vec<_>> = self
+            .units
+            .iter()
+            .map(|measured| {
+                let mut level = |(&index, entry): (&usize, &(usize, Vec<Lap>))| {
+                    (levels()[index], entry.0, watch.take(&entry.1))
+                };
+                measured.iter().map(&mut level).collect()
+            })
+            .collect();
+        let model = (!self.model.is_empty()).then(|| watch.take(&self.model));
+        // These hardly count in the quotient of wall and CPU time, so they come last.
+        let factor = watch.wall_per_cpu();
+        let run_us = watch.take(&self.empty) * factor;
+        let (bytes, laps) = &self.copies;
+        let copy_us = watch.take(laps) * factor;
+        let scaled = |(level, amount, us): &(Level, usize, f64)| (*level, *amount, us * factor);
+        let units = units.iter().map(|unit| unit.iter().map(scaled).collect());
+        RankTimes {
+            threads,
+            run_us,
+            bytes_per_us: bytes / copy_us.max(1e-3),
+            model_us: model.map(|us| us * factor),
+            units: units.collect(),
+            wall_per_cpu: factor,
+            levels: (self.levels, levels().len()),
+            sweeps: self.sweeps,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a rank's engine takes for every different work of the model, on its compute thread.
+//!
+//! The units of one level run one after another in the model's order, pass after pass, as they do
+//! in a frame: a unit alone in a loop would find its weights in the cache, which in a frame the
+//! units before it have filled. Its inputs are written anew before each Run, as the unit before it
+//! would have done. Repeated layers run once in a pass.
+//!
+//! Where there is time, all levels are measured several times over, in sweeps, and medians taken:
+//! a core that is slow for some seconds then does not make one level dearer than another.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::constants::Constants;
+use super::ladder::{levels, Level};
+use super::log::{Log, RankTimes};
+use super::overhead::{copy, empty_run};
+use super::pass::{filled, pass, passes, Loaded};
+use super::unit::{sample, whole, Sample, Unit};
+use crate::engine::tract::Tract;
+use crate::engine::Engine;
+use crate::geometry::Region;
+use crate::graph::Graph;
+use crate::model::cut::cut;
+
+/// Sweeps over all levels, at most.
+const SWEEPS: usize = 5;
+/// Bytes of weights that are loaded at once, at most, as a share of the memory that is free.
+const OF_FREE_MEMORY: f64 = 0.25;
+
+/// What the compute thread and the main thread tell each other.
+#[derive(Default)]
+pub struct Signals {
+    /// Levels done.
+    pub done: AtomicUsize,
+    /// All ranks have measured: no rank needs to keep its cores busy any more.
+    pub stop: AtomicBool,
+}
+
+/// What one rank measures.
+pub struct Bench<'a> {
+    /// The model.
+    pub graph: &'a Graph,
+    /// Its different works.
+    pub units: &'a [Unit],
+    /// Its weights.
+    pub constants: &'a Constants<'a>,
+    /// Compute threads.
+    pub threads: usize,
+    /// Ranks of this host, which share its memory.
+    pub ranks_here: usize,
+}
+
+impl Bench<'_> {
+    /// Measures until everything is measured or `time` is over; then `tell` takes the times, and
+    /// the last pieces run on until `signals.stop`, so that other ranks of this host find it busy
+    /// for as long as they measure.
+    ///
+    /// # Errors
+    /// One line, where a piece cannot be made, loaded or run.
+    pub fn measure(
+        &self,
+        time: Duration,
+        signals: &Signals,
+        tell: impl FnOnce(RankTimes),
+    ) -> Result<()> {
+        let end = Instant::now() + time;
+        let mut log = Log::of(self.units.len());
+        let engine = Tract::new(self.threads)?;
+        log.empty = empty_run(&engine, self.graph.opset)?;
+        log.copies = copy();
+        let mut last = vec![];
+        'sweeps: for sweep in 0..SWEEPS {
+            for (index, &level) in levels().iter().enumerate() {
+                // What can go wrong is found in the first level; later ones refine.
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() && (sweep, index) != (0, 0) {
+                    break 'sweeps;
+                }
+                let slot = left / u32::try_from(levels().len() + 1 - index).unwrap_or(1);
+                last = self.level((index, level), slot, &mut log)?;
+                if level == Level::Whole {
+                    self.model(slot, &mut log)?;
+                }
+                log.levels = log.levels.max(index + 1);
+                signals.done.store(log.levels, Ordering::Relaxed);
+            }
+            log.sweeps += 1;
+        }
+        tell(log.times(self.threads));
+        while !signals.stop.load(Ordering::Relaxed) {
+            match last.is_empty() {
+                true => std::thread::sleep(Duration::from_millis(1)),
+                false => pass(&mut last)?,
+            }
+            last.iter_mut().for_each(|one| one.laps.clear());
+        }
+        Ok(())
+    }
+
+    /// Measures one level of all units; returns the last pieces that were loaded.
+    fn level(
+        &self,
+        (index, level): (usize, Level),
+        slot: Duration,
+        log: &mut Log,
+    ) -> Result<Vec<Loaded>> {
+        let mut samples = vec![];
+        for (unit, work) in self.units.iter().enumerate() {
+            if let Some(sample) = sample(self.graph, work, level)? {
+                let bytes = sample.weight_bytes(self.graph)?;
+                samples.push((unit, sample, bytes));
+            }
+        }
+        let groups = groups(samples, self.memory());
+        let slot = slot / u32::try_from(groups.len().max(1)).unwrap_or(1);
+        let mut last = vec![];
+        for group in groups {
+            let end = Instant::now() + slot;
+            drop(std::mem::take(&mut last));
+            // One engine each: a weight's packing would follow that of a level before.
+            let engine = Tract::new(self.threads)?;
+            let load = |(unit, sample): &(usize, Sample)| self.load(*unit, sample, &engine);
+            let mut loaded = group.iter().map(load).collect::<Result<Vec<_>>>()?;
+            passes(&mut loaded, end)?;
+            for one in &mut loaded {
+                log.take((one.unit, index), one.amount, &mut one.laps);
+            }
+            last = loaded;
+        }
+        Ok(last)
+    }
+
+    /// The whole model as one piece, where there is memory for it.
+    fn model(&self, slot: Duration, log: &mut Log) -> Result<()> {
+        let nodes: Vec<_> = self.graph.node_ids().collect();
+        let sample = whole(self.graph, &nodes)?;
+        // Raw and packed weights are there at the same time.
+        if sample.weight_bytes(self.graph)? > 2 * self.memory() {
+            return Ok(());
+        }
+        let end = Instant::now() + slot;
+        let engine = Tract::new(self.threads)?;
+        let mut loaded = [self.load(0, &sample, &engine)?];
+        passes(&mut loaded, end)?;
+        log.model.append(&mut loaded[0].laps);
+        Ok(())
+    }
+
+    /// Bytes of weights that may be loaded at once.
+    fn memory(&self) -> usize {
+        let free = free_memory().unwrap_or(512 << 20) as f64;
+        (free * OF_FREE_MEMORY / self.ranks_here as f64) as usize
+    }
+
+    fn load(&self, unit: usize, sample: &Sample, engine: &Tract) -> Result<Loaded> {
+        let (graph, plan) = (self.graph, &sample.plan);
+        let sub_model = cut(graph, plan, Sample::RANK, Sample::PIECE, self.constants)?;
+        let piece = &plan.ranks[0].pieces[0];
+        let input = |(id, region): &(_, Region)| {
+            let activation = plan.part(Sample::RANK, *id).activation;
+            filled(graph.activation(activation).dtype, &region.shape())
+        };
+        Ok(Loaded {
+            unit,
+            amount: sample.amount,
+            inputs: piece.inputs.iter().map(input).collect(),
+            piece: engine.load(sub_model)?,
+            laps: vec![],
+        })
+    }
+}
+
+/// Splits a level where its weights would not fit in memory at once.
+fn groups(samples: Vec<(usize, Sample, usize)>, most: usize) -> Vec<Vec<(usize, Sample)>> {
+    let mut groups: Vec<Vec<_>> = vec![];
+    let mut room = 0;
+    for (unit, sample, bytes) in samples {
+        if groups.is_empty() || bytes > room {
+            groups.push(vec![]);
+            room = most;
+        }
+        room = room.saturating_sub(bytes);
+        if let Some(group) = groups.last_mut() {
+            group.push((unit, sample));
+        }
+    }
+    groups
+}
+
+/// Bytes of memory that are free on this machine.
+fn free_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.split_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}

@@ -1,0 +1,106 @@
+//! How long a Run takes on a core that may be taken away.
+//!
+//! Under a CPU quota (the edge lab, a container) a host computes at full speed for a part of each
+//! period of some milliseconds and stands still for the rest. The wall time of one short Run then
+//! either has a standstill in it or not, and neither is what a Run costs in a frame of many. So
+//! with one compute thread a Run's own time is the CPU time that the thread had for it, and what
+//! the host takes for that is added for all Runs alike: wall over CPU time of everything that was
+//! measured. Standstills meet long Runs and short ones in proportion, so the quotient has no
+//! bias, and what the main thread takes away beside is in it as well.
+//!
+//! With several compute threads there is no such time of one thread, and the mean of the wall
+//! times over the passes stands: it is right where there is no quota, and where there is one it
+//! is as good as there are passes.
+
+use std::time::{Duration, Instant};
+
+use super::clock::thread_cpu;
+use super::fit::median;
+
+/// The time of one Run.
+#[derive(Clone, Copy, Debug)]
+pub struct Lap {
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// Measures a Run on this thread.
+pub fn lap<T>(run: impl FnOnce() -> T) -> (Lap, T) {
+    let (started, before) = (Instant::now(), thread_cpu());
+    let done = run();
+    let cpu = thread_cpu().saturating_sub(before);
+    let wall = started.elapsed();
+    (Lap { wall, cpu }, done)
+}
+
+/// Times of one rank's compute threads.
+pub struct Stopwatch {
+    threads: usize,
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    /// A stopwatch for Runs on so many compute threads.
+    pub fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+        }
+    }
+
+    /// Takes in the laps of one and the same Run: its time in µs, before `wall_per_cpu`.
+    pub fn take(&mut self, laps: &[Lap]) -> f64 {
+        self.wall += laps.iter().map(|lap| lap.wall).sum::<Duration>();
+        self.cpu += laps.iter().map(|lap| lap.cpu).sum::<Duration>();
+        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        match self.threads {
+            1 => median(&laps.iter().map(|lap| us(lap.cpu)).collect::<Vec<_>>()),
+            _ => laps.iter().map(|lap| us(lap.wall)).sum::<f64>() / laps.len().max(1) as f64,
+        }
+    }
+
+    /// What every time is to be multiplied by; 1 with several threads.
+    pub fn wall_per_cpu(&self) -> f64 {
+        match self.threads {
+            1 if !self.cpu.is_zero() => self.wall.as_secs_f64() / self.cpu.as_secs_f64(),
+            _ => 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn laps(times: &[(u64, u64)]) -> Vec<Lap> {
+        let us = Duration::from_micros;
+        let lap = |&(wall, cpu): &(u64, u64)| Lap {
+            wall: us(wall),
+            cpu: us(cpu),
+        };
+        times.iter().map(lap).collect()
+    }
+
+    #[test]
+    fn a_standstill_in_some_runs_is_spread_over_all() {
+        // A third of a core: Runs of 1000 and of 200 µs, each of the long ones with a standstill
+        // in it, one in five of the short ones.
+        let mut watch = Stopwatch::new(1);
+        let long = watch.take(&laps(&[(3000, 1000); 5]));
+        let mut short = vec![(200, 200); 4];
+        short.push((2200, 200));
+        let short = watch.take(&laps(&short));
+        let factor = watch.wall_per_cpu();
+        assert_eq!((long, short), (1000.0, 200.0));
+        assert!((factor - 3.0).abs() < 1e-9, "{factor}");
+    }
+
+    #[test]
+    fn several_threads_take_the_mean_of_the_wall() {
+        let mut watch = Stopwatch::new(4);
+        assert_eq!(watch.take(&laps(&[(100, 5), (300, 5)])), 200.0);
+        assert_eq!(watch.wall_per_cpu(), 1.0);
+    }
+}

@@ -1,0 +1,276 @@
+//! Two ranks and their messages back and forth, with the waits of a real run.
+//!
+//! The lower rank of a pair asks: it says by a note how long the messages are and how many will
+//! come, the other one posts its receive and says that it is ready, and then the clock runs. So
+//! the one who asks can go on to longer messages for as long as there is time. Waiting is the
+//! runner's own (`runner/idle.rs`): what a blocking MPI call would take is nothing that a frame
+//! ever sees. Between two round trips both ends rest, as they compute between two messages of a
+//! frame: a receiver's waits have grown longer by then, and a host under a CPU quota has some of
+//! it left, which it would otherwise have lost to waiting.
+
+mod flood;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::flood::Flood;
+use super::super::idle::Idle;
+use super::clock::thread_cpu;
+use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
+use crate::ids::Rank;
+
+const NOTES: Channel = Channel::Control;
+const NOTE_TAG: u32 = 0;
+const TAG: u32 = 0;
+
+/// Between two round trips, at least; else as long as the last trip was, and at most so long. Tried
+/// on hosts of 0.3 core with a period of 10 ms: after 2 ms the one who waits, still in its short
+/// waits, has used up its quota as often as not.
+const REST: (Duration, Duration) = (Duration::from_millis(12), Duration::from_millis(30));
+
+/// Both directions have the length of the message, or only the way there.
+const BOTH_WAYS: u32 = 1;
+const ONE_WAY: u32 = 2;
+/// The same as `BOTH_WAYS`, waiting as beside a Run.
+const BESIDE: u32 = 3;
+const END: u32 = 4;
+const READY: u32 = 5;
+
+/// A rank's side of messages with others.
+pub struct Talk<'a> {
+    mail: Mailbox<&'a mut dyn Link>,
+    idle: Idle,
+    beside: bool,
+}
+
+/// What a number of round trips took.
+pub struct Trips {
+    /// Seconds of each.
+    pub seconds: Vec<f64>,
+    /// CPU time of this thread for each message of this rank, either way, in seconds.
+    pub cpu: f64,
+}
+
+/// How messages go back and forth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The answer is as long as the message.
+    Both,
+    /// The answer is empty.
+    One,
+    /// As `Both`, with the waits of a main thread beside a Run.
+    BesideRun,
+}
+
+/// Seconds that a round trip takes beside what it measures.
+pub fn resting(trip: f64) -> f64 {
+    trip.clamp(REST.0.as_secs_f64(), REST.1.as_secs_f64())
+}
+
+impl Way {
+    fn kind(self) -> u32 {
+        match self {
+            Self::Both => BOTH_WAYS,
+            Self::One => ONE_WAY,
+            Self::BesideRun => BESIDE,
+        }
+    }
+}
+
+impl<'a> Talk<'a> {
+    /// Talk over a link on which nothing is under way.
+    pub fn new(link: &'a mut dyn Link) -> Self {
+        Self {
+            mail: Mailbox::new(link),
+            idle: Idle::new(false),
+            beside: false,
+        }
+    }
+
+    /// The asking side: `count` round trips with messages of `bytes`, after one that does not
+    /// count.
+    ///
+    /// # Errors
+    /// As `Link::poll`.
+    pub fn ask(
+        &mut self,
+        to: Rank,
+        way: Way,
+        bytes: usize,
+        count: u32,
+    ) -> Result<Trips, LinkError> {
+        let ready = self.expect_note(to);
+        self.note(to, way.kind(), bytes, count + 1);
+        self.wait(ready)?;
+        self.beside = way == Way::BesideRun;
+        let back = if way == Way::One { 0 } else { bytes };
+        let message = Arc::new(vec![1u8; bytes]);
+        let mut seconds = vec![];
+        let mut before = thread_cpu();
+        for trip in 0..=count {
+            if trip == 1 {
+                before = thread_cpu();
+            }
+            let answer = self.expect(Channel::Data, to, TAG, back);
+            let started = Instant::now();
+            let payload = Some(Arc::clone(&message) as _);
+            let sent = self
+                .mail
+                .send(Channel::Data, to, TAG, Header::default(), payload);
+            self.wait(answer)?;
+            let took = started.elapsed();
+            while !self.mail.is_sent(sent) {
+                self.step(None)?;
+            }
+            if trip > 0 {
+                seconds.push(took.as_secs_f64());
+            }
+            if way != Way::BesideRun {
+                self.rest(took.clamp(REST.0, REST.1))?;
+            }
+        }
+        self.beside = false;
+        Ok(Trips {
+            cpu: per_message(before, count),
+            seconds,
+        })
+    }
+
+    /// The asking side is through.
+    pub fn end(&mut self, to: Rank) {
+        self.note(to, END, 0, 0);
+    }
+
+    /// The answering side, until the other one is through: the CPU time of this thread for each
+    /// message beside a Run, in seconds, by bytes. Where there is a `flood` from a third rank,
+    /// keeps it going meanwhile.
+    ///
+    /// # Errors
+    /// As `Link::poll`.
+    pub fn answer(
+        &mut self,
+        from: Rank,
+        flood: Option<Rank>,
+    ) -> Result<Vec<(usize, f64)>, LinkError> {
+        let mut flood = flood.map(|from| Flood::open(self, from));
+        let mut cpu = vec![];
+        loop {
+            let note = self.expect_note(from);
+            let header = self.wait_beside(note, &mut flood)?;
+            if header.kind == END {
+                break;
+            }
+            let (bytes, count) = (header.sequence as usize, header.transfer);
+            let one = self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
+            if header.kind == BESIDE {
+                cpu.push((bytes, one));
+            }
+        }
+        if let Some(flood) = flood {
+            flood.close(self)?;
+        }
+        Ok(cpu)
+    }
+
+    fn answer_trips(
+        &mut self,
+        from: Rank,
+        (kind, bytes, count): (u32, usize, u32),
+        flood: &mut Option<Flood>,
+    ) -> Result<f64, LinkError> {
+        let back = if kind == ONE_WAY { 0 } else { bytes };
+        let message = Arc::new(vec![1u8; back]);
+        let mut next = self.expect(Channel::Data, from, TAG, bytes);
+        self.note(from, READY, 0, 0);
+        self.beside = kind == BESIDE;
+        let mut before = thread_cpu();
+        let mut sent = None;
+        for trip in 0..count {
+            self.wait_beside(next, flood)?;
+            if trip == 1 {
+                before = thread_cpu();
+            }
+            if trip + 1 < count {
+                next = self.expect(Channel::Data, from, TAG, bytes);
+            }
+            let payload = Some(Arc::clone(&message) as _);
+            sent = Some(
+                self.mail
+                    .send(Channel::Data, from, TAG, Header::default(), payload),
+            );
+        }
+        while sent.is_some_and(|id| !self.mail.is_sent(id)) {
+            self.step(flood.as_mut())?;
+        }
+        self.beside = false;
+        Ok(per_message(before, count.saturating_sub(1)))
+    }
+
+    /// Lets time pass with as few polls as signs of life need.
+    fn rest(&mut self, time: Duration) -> Result<(), LinkError> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.mail.poll_all()?;
+            std::thread::park_timeout(left.max(Duration::from_micros(100)));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, to: Rank, kind: u32, bytes: usize, count: u32) {
+        let header = Header {
+            sequence: bytes as u64,
+            transfer: count,
+            kind,
+            length: 0,
+        };
+        self.mail.send(NOTES, to, NOTE_TAG, header, None);
+    }
+
+    fn expect_note(&mut self, from: Rank) -> ReceiveId {
+        self.expect(NOTES, from, NOTE_TAG, 0)
+    }
+
+    fn expect(&mut self, channel: Channel, from: Rank, tag: u32, bytes: usize) -> ReceiveId {
+        let landing = Box::new(vec![0u8; bytes]);
+        self.mail.receive(channel, from, tag, landing)
+    }
+
+    fn wait(&mut self, id: ReceiveId) -> Result<Header, LinkError> {
+        self.wait_beside(id, &mut None)
+    }
+
+    fn wait_beside(
+        &mut self,
+        id: ReceiveId,
+        flood: &mut Option<Flood>,
+    ) -> Result<Header, LinkError> {
+        self.idle.reset();
+        loop {
+            if let Some((header, _)) = self.mail.take_received(id) {
+                return Ok(header);
+            }
+            self.step(flood.as_mut())?;
+        }
+    }
+
+    /// Polls, and waits as the runner does where nothing came.
+    fn step(&mut self, flood: Option<&mut Flood>) -> Result<(), LinkError> {
+        let mut busy = self.mail.poll_all()? > 0;
+        if let Some(flood) = flood {
+            busy |= flood.step(self);
+        }
+        let moving = self.mail.link().is_moving();
+        match busy {
+            true => self.idle.reset(),
+            false if self.beside => self.idle.beside_run(moving),
+            false if moving => self.idle.beside_message(),
+            false => self.idle.wait(),
+        }
+        Ok(())
+    }
+}
+
+fn per_message(before: Duration, trips: u32) -> f64 {
+    // A trip is two messages, and each rank has an end of both.
+    (thread_cpu().saturating_sub(before)).as_secs_f64() / f64::from(2 * trips.max(1))
+}
