@@ -188,7 +188,7 @@ fn ping_pong(mut world: World) {
         for _ in 0..9 {
             let ours = (0..6).map(|_| half_trip(&mut world, &payload, &mut landing));
             let ours: Vec<f64> = ours.collect();
-            let theirs = world.ping_pong(other, bytes, 6, false);
+            let theirs = world.ping_pong(other, bytes, 6, |_| {});
             // The first ones of a batch build connections, touch pages and fill caches.
             link.extend(&ours[2..]);
             bare.extend(&theirs[2..]);

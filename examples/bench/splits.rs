@@ -40,16 +40,16 @@ const SPLITS: [Split; 6] = [
     Split {
         name: "vgg16 by rows, from pool4 by channels in pairs: latency",
         model: "vgg16",
-        stages: "[{until: pool4, ranks: [0, 1], split: {by: rows}}, \
-                 {ranks: [0, 1], split: {by: channels, pair: auto}}]",
+        stages: "[{until: pool4, ranks: [0, 1], split: {by: rows, \
+                 exchange: [pool1, pool2, pool3]}}, {ranks: [0, 1], split: {by: channels}}]",
         in_flight: 1,
         least: 1.88,
     },
     Split {
         name: "resnet50 by rows, from layer4 by channels: latency",
         model: "resnet50",
-        stages: "[{until: layer3.5.relu, ranks: [0, 1], split: {by: rows}}, \
-                 {ranks: [0, 1], split: {by: channels}}]",
+        stages: "[{until: layer2.3.relu, ranks: [0, 1], split: {by: rows}}, \
+                 {ranks: [0, 1], split: {by: channels, pair: auto}}]",
         in_flight: 1,
         least: 1.75,
     },

@@ -39,12 +39,15 @@ pub fn transfer(quota: Quota) -> Result<Record> {
             bars.push(Bar::judged((&what, &wanted), &case, (share, ""), |r| {
                 r >= bar
             }));
-            let what = format!(
-                "the same against messages written anew, {size} MB, {transport}",
-                transport = transport.name()
-            );
-            let share = case.median("written_us") / case.median("runner_us");
-            bars.push(Bar::judged((&what, ""), &case, (share, ""), |_| true));
+            for (field, how) in [
+                ("written_us", "written anew"),
+                ("fresh_us", "in fresh memory"),
+            ] {
+                let transport = transport.name();
+                let what = format!("the same against messages {how}, {size} MB, {transport}");
+                let share = case.median(field) / case.median("runner_us");
+                bars.push(Bar::judged((&what, ""), &case, (share, ""), |_| true));
+            }
         }
     }
     let how = "Two MPI processes on a core each. The runner takes an activation from rank 0 to \
@@ -53,8 +56,9 @@ pub fn transfer(quota: Quota) -> Result<Record> {
         ready on the receiver = (end of the first Run on rank 0 to the message back being complete \
         there, without the time from complete message to end of Run on rank 1) / 2, so that each \
         interval is read on one clock; both compute threads idle meanwhile. In turn with \
-        MPI_Send and MPI_Recv of the same bytes, from and into buffers that stay in the caches, and \
-        from one that is written anew for each message. 1 MB = 2^20 bytes.";
+        MPI_Send and MPI_Recv of the same bytes, from and into buffers that stay in the caches; from \
+        one that is written anew for each message; and from one that is allocated and written for \
+        each message, as the output of every Run is. 1 MB = 2^20 bytes.";
     Ok(Record {
         part: "transfer",
         how: how.into(),
@@ -90,20 +94,24 @@ pub fn worker(transport: &str, quota: Quota) -> Result<()> {
         let (start, mut samples) = (Instant::now(), Vec::new());
         loop {
             let (all, probes) = probed(&mut link, |link| {
-                let ping_pong = |written| {
+                let ping_pong = |prepare: fn(&mut Vec<u8>)| {
                     let mut world = world.borrow_mut();
-                    let times = world.ping_pong(Rank(1 - rank.0), bytes, frames, written);
+                    let times = world.ping_pong(Rank(1 - rank.0), bytes, frames, prepare);
                     median(&times[SKIPPED..]) * 1e6
                 };
-                let (bare_us, written_us) = (ping_pong(false), ping_pong(true));
+                let bare_us = ping_pong(|_| {});
+                let written_us = ping_pong(|message| message.fill(2));
+                let fresh_us = ping_pong(|message| *message = vec![3; message.len()]);
                 ranks::meet(link)?;
                 let ran = run(link, &program, &pieces, frames, true)?;
-                Ok(((bare_us, written_us), legs(&ran.trace, rank, SKIPPED)))
+                let bare = [bare_us, written_us, fresh_us];
+                Ok((bare, legs(&ran.trace, rank, SKIPPED)))
             })?;
-            if let [((bare_us, written_us), there), (_, turns)] = &all[..] {
+            if let [([bare_us, written_us, fresh_us], there), (_, turns)] = &all[..] {
                 let values = [
                     ("bare_us", *bare_us),
                     ("written_us", *written_us),
+                    ("fresh_us", *fresh_us),
                     ("runner_us", one_way_us(there, turns)),
                 ];
                 let case = name(transport, megabytes);

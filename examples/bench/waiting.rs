@@ -107,7 +107,7 @@ pub fn worker(transport: &str, quota: Quota) -> Result<()> {
             let (all, probes) = probed(link, |link| {
                 let times = world
                     .borrow_mut()
-                    .ping_pong(Rank(1 - rank.0), BYTES, 500, false);
+                    .ping_pong(Rank(1 - rank.0), BYTES, 500, |_| {});
                 ranks::meet(link)?;
                 let ran = run(link, &program, &pieces, frames, true)?;
                 Ok((median(&times) * 1e6, legs(&ran.trace, rank, SKIPPED)))

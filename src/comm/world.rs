@@ -238,9 +238,9 @@ impl World {
     }
 
     /// Plain blocking MPI for benchmarks: sends `bytes` back and forth, `repeats` times, with a
-    /// rank that calls the same, and returns half of each round trip in seconds. Where `written`,
-    /// each message is written anew before the clock starts, as a Run writes what it sends;
-    /// otherwise both sides' caches may keep it from one round trip to the next.
+    /// rank that calls the same, and returns half of each round trip in seconds. Before each, while
+    /// no clock runs, `prepare` makes the message: as it was, which both sides' caches may keep;
+    /// written anew, as a Run writes what it sends; or in other memory. It must stay as long.
     ///
     /// # Panics
     /// Where MPI fails, or `bytes` are more than one MPI message holds.
@@ -249,7 +249,7 @@ impl World {
         with: Rank,
         bytes: usize,
         repeats: usize,
-        written: bool,
+        mut prepare: impl FnMut(&mut Vec<u8>),
     ) -> Vec<f64> {
         const TAG: c_int = 32_767;
         let (count, other) = (int(bytes), int(with.index()));
@@ -280,11 +280,10 @@ impl World {
         };
         let first = self.rank < with;
         let mut times = Vec::with_capacity(repeats);
-        for repeat in 0..repeats {
-            // Both ranks write in the same time.
-            if written {
-                from.fill(repeat as u8);
-            }
+        for _ in 0..repeats {
+            // Both ranks do it in the same time.
+            prepare(&mut from);
+            assert_eq!(from.len(), bytes, "the message keeps its length");
             let start = Instant::now();
             if first {
                 send(&from);

@@ -27,7 +27,7 @@ const FRESH: Duration = Duration::from_micros(1000);
 /// Between two looks while a Run is in progress and nothing is half-way: this fraction of the time
 /// since something happened, and at least and at most so much. The end of the Run ends the sleep.
 const BESIDE_FRACTION: u32 = 4;
-const BESIDE_SHORTEST: Duration = Duration::from_micros(250);
+const BESIDE_SHORTEST: Duration = Duration::from_micros(1000);
 const BESIDE_LONGEST: Duration = Duration::from_millis(4);
 /// How long a thread that has nothing else to do looks at a long message without sleep; where it
 /// takes longer, little of it moves in a short sleep.
