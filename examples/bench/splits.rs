@@ -38,7 +38,7 @@ const SPLITS: [Split; 6] = [
         least: 1.75,
     },
     Split {
-        name: "vgg16 by rows, from pool4 by channels in pairs: latency",
+        name: "vgg16 by rows in blocks, from conv5 by channels: latency",
         model: "vgg16",
         stages: "[{until: pool4, ranks: [0, 1], split: {by: rows, \
                  exchange: [pool1, pool2, pool3]}}, {ranks: [0, 1], split: {by: channels}}]",
@@ -46,7 +46,7 @@ const SPLITS: [Split; 6] = [
         least: 1.88,
     },
     Split {
-        name: "resnet50 by rows, from layer4 by channels: latency",
+        name: "resnet50 by rows, from layer3 by channels in pairs: latency",
         model: "resnet50",
         stages: "[{until: layer2.3.relu, ranks: [0, 1], split: {by: rows}}, \
                  {ranks: [0, 1], split: {by: channels, pair: auto}}]",

@@ -25,6 +25,9 @@ const CONTROL_TAG: u32 = 0;
 /// How long rank 0 waits for open frames once it was told to stop; mpirun kills after about 2 s.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Looks at a long message in a row; one takes about a microsecond.
+const LOOKS: usize = 32;
+
 /// What a rank's loop has to show for itself.
 #[derive(Debug, Default)]
 pub struct Driven {
@@ -120,7 +123,10 @@ impl<'a> Drive<'a> {
                     let moving = self.link.is_moving();
                     match self.board.is_running() {
                         true => idle.beside_run(moving),
-                        false if moving => idle.beside_message(),
+                        false if moving => match self.keep_looking()? {
+                            true => idle.reset(),
+                            false => idle.beside_message(),
+                        },
                         false => idle.wait(),
                     }
                 }
@@ -169,6 +175,17 @@ impl<'a> Drive<'a> {
         } else {
             self.notices.retain(|&notice| notice != id);
         }
+    }
+
+    /// Looks at a long message again and again: over TCP little of it moves in one look, and the
+    /// rest of the loop has nothing to do before it is here.
+    fn keep_looking(&mut self) -> Result<bool, Failure> {
+        for _ in 0..LOOKS {
+            if self.take_messages()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Rank 0 opens a frame, or says how many there were.
