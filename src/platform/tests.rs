@@ -63,7 +63,25 @@ fn kinds_and_counts() {
     ];
     assert_eq!(platform.places(&roles).unwrap(), [0, 2, 0, 1, 1]);
     let error = platform.places(&[Some("pi9".into())]).unwrap_err();
-    assert_eq!(error, "rank 0: the platform has no host pi9");
+    let hosts = "pi0, edge-0, edge-1, edge-2";
+    assert_eq!(
+        error,
+        format!("rank 0: the platform has no host pi9, it has {hosts}")
+    );
+    let error = platform.places(&vec![Some("edge-1".into()); 3]);
+    let line = "rank 2: host edge-1 has slots for 2 ranks, and no more";
+    assert_eq!(error.unwrap_err(), line);
+}
+
+#[test]
+fn the_very_name_goes_before_one_with_a_domain() {
+    let text = "{hosts: [{name: a}, {name: a.lab}, {name: a.home}]}";
+    let platform = Platform::parse("a", text).unwrap();
+    let place = |name: &str| platform.places(&[Some(name.into())]).unwrap()[0];
+    assert_eq!(
+        [place("a.home"), place("A.LAB"), place("a"), place("a.x")],
+        [2, 1, 0, 0]
+    );
 }
 
 #[test]
