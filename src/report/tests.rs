@@ -62,6 +62,7 @@ fn report() -> RunReport {
             right: 292,
             counted: 300,
         }),
+        predicted: None,
         ranks: vec![rank(0, 0.25), rank(1, 123.5)],
     }
 }
@@ -147,7 +148,7 @@ fn json_has_the_keys_that_programs_read() {
     assert_eq!(
         keys.join(" "),
         "versions spec model hashes hosts settings status throughput_fps latency_ms period_ms \
-         wrong max_rel_diff frames bad_frames accuracy ranks"
+         wrong max_rel_diff frames bad_frames accuracy predicted ranks"
     );
 }
 
