@@ -136,7 +136,9 @@ pub(super) fn check_hosts(platform: &Platform, at: &At) -> Result<(), Fault> {
     let mut names = HashSet::new();
     for machine in platform.machines() {
         let entry = machine.entry;
-        if let Some(name) = names.replace(machine.name) {
+        // Names of hosts mean the same in capitals.
+        if !names.insert(machine.name.to_ascii_lowercase()) {
+            let name = machine.name;
             return Err(items[entry].fault(format!("a second host gets the name {name}")));
         }
     }
@@ -176,10 +178,27 @@ pub(super) fn check_network(platform: &Platform, at: &At) -> Result<(), Fault> {
         {
             return Err(fault(place(), format!("no host {name} in hosts")));
         }
+        let [a, b] = &pair.hosts;
+        let several = |name: &String| {
+            let counted = |host: &Host| host.name == *name && host.count.is_some_and(|n| n > 1);
+            platform.hosts.iter().any(counted)
+        };
+        if a == b && !several(a) {
+            let line = format!("host {a} with itself: that is network.local");
+            return Err(fault(place(), line));
+        }
         let mut both = pair.hosts.clone();
         both.sort();
         if !pairs.insert(both) {
             return Err(fault(place(), "the same pair stands twice".into()));
+        }
+    }
+    let mut members: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, machine) in machines.iter().enumerate() {
+        let entry = platform.hosts[machine.entry].name.as_str();
+        members.entry(entry).or_default().push(i);
+        if entry != machine.name {
+            members.entry(&machine.name).or_default().push(i);
         }
     }
     let mut sited = HashSet::new();
@@ -189,8 +208,11 @@ pub(super) fn check_network(platform: &Platform, at: &At) -> Result<(), Fault> {
             if !known.contains(name.as_str()) {
                 return Err(fault(place(), format!("no host {name} in hosts")));
             }
-            if !sited.insert(name) {
-                return Err(fault(place(), format!("host {name} is in two sites")));
+            for &member in members.get(name.as_str()).into_iter().flatten() {
+                if !sited.insert(member) {
+                    let name = &machines[member].name;
+                    return Err(fault(place(), format!("host {name} is in two sites")));
+                }
             }
         }
     }

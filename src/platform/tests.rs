@@ -138,6 +138,32 @@ fn refusals_are_one_line() {
             "a: network.link.mb_per_s: missi",
         ),
         (
+            "{hosts: [{name: a}, {name: A}]}",
+            "a: hosts[1]: a second host gets the name A",
+        ),
+        (
+            "{hosts: [{name: a, speed: {gmac_per_s: 1e-300}}]}",
+            "a: hosts[0].speed.gmac_per_s: found 1e-300, expected 10^9 multiply-accumulates a second \
+             from 1e-9 to 1e15",
+        ),
+        (
+            "{hosts: [{name: a, speed: {run_us: 1e300}}]}",
+            "a: hosts[0].speed.run_us: found 1e300, expected microseconds from 0 to 1e12",
+        ),
+        (
+            "{hosts: [{name: a, speed: {gb_per_s: .nan}}]}",
+            "a: hosts[0].speed.gb_per_s: found NaN, ",
+        ),
+        (
+            "{hosts: [{name: a}], network: {pairs: [{hosts: [a, a], alpha_us: 1, mb_per_s: 1}]}}",
+            "a: network.pairs[0].hosts: host a with itself: that is network.local",
+        ),
+        (
+            "{hosts: [{name: a, count: 2}], network: {sites: [{hosts: [a], alpha_us: 1, \
+             mb_per_s: 1}, {hosts: [a-1], alpha_us: 1, mb_per_s: 1}]}}",
+            "a: network.sites[1].hosts: host a-1 is in two sites",
+        ),
+        (
             "{hosts: [{name: a}], network: {sites: [{hosts: [b], alpha_us: 1, mb_per_s: 1}]}}",
             "a: network.sites[0].hosts: no host b in hosts",
         ),

@@ -3,7 +3,8 @@
 //! `job` is the table of contents: set up (`setup`, `seat`, `load`, `deploy`), run (`stream`),
 //! account. The loop's main thread (`drive`) and compute thread (`compute`) share the open frames
 //! (`board`, `frame`, `store`); rank 0 also feeds frames (`feed`, `head`) and collects outputs
-//! (`collect`), and says what the run would take by a platform file (`predict`). `profile`
+//! (`collect`), and says what the run would take by a platform file (`predict`).
+//! `profile` measures instead of running.
 
 mod account;
 mod board;
