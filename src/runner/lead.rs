@@ -46,6 +46,10 @@ pub fn prepare(request: &Request) -> Result<Lead, Failure> {
         // It is opened after set-up, and nobody should wait so long to learn this.
         Sink::check(folder).map_err(wrong)?;
     }
+    if let Some(file) = &request.trace {
+        // Likewise: it is written when all is over.
+        check_file(file)?;
+    }
     let platform = request.platform.as_deref().map(read_platform);
     let platform = platform.transpose()?;
     let base = folder_of(&request.spec);
@@ -113,6 +117,21 @@ pub fn read_spec(path: &Path) -> Result<(String, String, Spec), Failure> {
     let spec =
         yaml::parse(&shown, &text).map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
     Ok((shown, text, spec))
+}
+
+/// Whether a file can be made there, as far as that can be seen.
+///
+/// # Errors
+/// `Failure` of the user's: one line.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    if folder_of(path).is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    let line = format!(
+        "{}: expected a file in a folder that is there",
+        path.display()
+    );
+    Err(Failure::new(WRONG_INPUT, line))
 }
 
 /// The folder that a file lies in.

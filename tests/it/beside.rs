@@ -126,3 +126,12 @@ fn memory_is_refused_with_the_line_that_simulate_warns_with() {
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(!told.contains('!') && !told.contains("warning"), "{told}");
 }
+
+#[test]
+fn a_trace_that_cannot_be_written_is_known_before_the_run() {
+    let ran = run(&["--frames", "1", "--trace", "no/such/folder.json"]);
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{error}");
+    let line = "rank 0@localhost: no/such/folder.json: expected a file in a folder that is there\n";
+    assert_eq!(error, line);
+}
