@@ -143,8 +143,8 @@ fn refusals_are_one_line() {
         ),
         (
             "{hosts: [{name: a, speed: {gmac_per_s: 1e-300}}]}",
-            "a: hosts[0].speed.gmac_per_s: found 1e-300, expected 10^9 multiply-accumulates a second \
-             from 1e-9 to 1e15",
+            "a: hosts[0].speed.gmac_per_s: found 1e-300, expected 10^9 multiply-accumulates \
+             a second from 1e-9 to 1e15",
         ),
         (
             "{hosts: [{name: a, speed: {run_us: 1e300}}]}",
