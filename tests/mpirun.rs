@@ -12,6 +12,8 @@ use autodice::comm::world::{Form, World};
 use autodice::comm::{Channel, Event, Header, Landing, Link, Mailbox, Payload};
 use autodice::ids::Rank;
 
+#[path = "mpirun/beside.rs"]
+mod beside;
 #[path = "common/byte_forms.rs"]
 mod byte_forms;
 #[path = "mpirun/bytes.rs"]

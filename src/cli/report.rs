@@ -105,6 +105,7 @@ fn of(finished: &Finished, request: &Request, library: &str) -> RunReport {
         frames,
         bad_frames: collected.bad,
         accuracy: (counted > 0).then_some(Accuracy { right, counted }),
+        predicted: subject.predicted.clone(),
         ranks: finished.ranks.clone(),
     }
 }

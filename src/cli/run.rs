@@ -34,6 +34,10 @@ struct Arguments {
     /// Run the first frame so many times before anything counts
     #[arg(long, value_name = "N", default_value_t = 0)]
     warmup: u64,
+    /// Print what the run would take by this platform file beside what it took; refuse a rank
+    /// whose host the file does not have, or that needs more memory than its host has
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    platform: Option<PathBuf>,
     /// Compare every output with the uncut model's, on rank 0
     #[arg(long)]
     verify: bool,
@@ -58,7 +62,8 @@ struct Arguments {
     /// Instead of running a spec, measure all ranks and links with this model into the platform
     /// file --output; what it says by hand stays
     #[arg(long, value_name = "MODEL", requires = "output", conflicts_with_all = [
-        "spec", "input", "frames", "warmup", "verify", "cache", "json", "dry_run"
+        "spec", "input", "frames", "warmup", "platform", "verify", "cache", "trace", "json",
+        "dry_run"
     ])]
     profile: Option<PathBuf>,
     /// About how long to measure: less is coarser
@@ -143,6 +148,7 @@ impl Arguments {
             shapes: self.shape.clone(),
             frames: self.frames,
             warmup: self.warmup,
+            platform: self.platform.clone(),
             verify: self.verify,
             cache: self.cache.clone(),
             trace: self.trace.clone(),

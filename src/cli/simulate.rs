@@ -11,7 +11,7 @@ use crate::model::read::read;
 use crate::plan::{check, compile, Plan};
 use crate::platform::{Medium, Platform};
 use crate::report::{chrome_trace, cost_json, cost_lines, cost_table, timeline_svg};
-use crate::runner::{folder_of, read_spec};
+use crate::runner::{folder_of, read_platform, read_spec};
 use crate::spec::Spec;
 
 /// What to simulate.
@@ -44,16 +44,6 @@ pub struct Simulate {
     shape: Vec<(String, usize)>,
 }
 
-/// Reads a platform file.
-///
-/// # Errors
-/// One line with the file and the place in it.
-pub fn read_platform(path: &Path) -> Result<Platform> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| shown.clone())?;
-    Ok(Platform::parse(&shown, &text)?)
-}
-
 /// The machine of every rank of a spec.
 ///
 /// # Errors
@@ -70,7 +60,7 @@ pub fn places(platform: &Platform, spec: &Spec) -> Result<Vec<usize>, String> {
 /// One line: the spec, the model, the platform, or a file that cannot be written.
 pub fn text(asked: &Simulate) -> Result<String> {
     let (file, _, spec) = read_spec(&asked.spec).map_err(|failure| anyhow!("{failure}"))?;
-    let platform = read_platform(&asked.platform)?;
+    let platform = read_platform(&asked.platform).map_err(|failure| anyhow!("{failure}"))?;
     let at = asked.platform.display();
     let places = places(&platform, &spec).map_err(|error| anyhow!("{at}: {error}"))?;
     let shapes: Vec<_> = asked.shape.iter().chain(&spec.shapes).cloned().collect();

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::graph::NeedError;
+use crate::ids::Rank;
 
 /// A plan that cannot be put on a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -23,6 +24,22 @@ pub enum CostError {
         /// The other.
         to: String,
     },
+    /// More memory than a rank's host has for it.
+    #[error(
+        "rank {rank} needs {} MiB of memory, host {host} has {} MiB for it (memory_mib, less what \
+         its other ranks need)",
+        mib(*.needed), mib(*.limit)
+    )]
+    Memory {
+        /// Which rank.
+        rank: Rank,
+        /// Where it runs.
+        host: String,
+        /// What it needs at its peak, in bytes.
+        needed: u64,
+        /// What there is for it, in bytes.
+        limit: u64,
+    },
     /// The plan is not one of this graph.
     #[error(transparent)]
     Need(#[from] NeedError),
@@ -34,4 +51,8 @@ pub enum CostError {
         /// Who waits for what.
         blocked: String,
     },
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -140,17 +140,19 @@ fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
         .saturating_add(leaving.fold(0, u64::saturating_add).saturating_mul(others))
 }
 
-/// Bytes that each rank may use: its host's memory, shared alike by the ranks there.
-pub(super) fn limits(platform: &Platform, places: &[usize]) -> Vec<Option<u64>> {
+/// Bytes that each rank may use: its host's memory, less what the other ranks there need.
+pub(super) fn limits(platform: &Platform, places: &[usize], needed: &[u64]) -> Vec<Option<u64>> {
     let machines = platform.machines();
-    let mut ranks_of = vec![0u64; machines.len()];
-    places.iter().for_each(|&machine| ranks_of[machine] += 1);
+    let mut together = vec![0u64; machines.len()];
+    for (&machine, &needed) in places.iter().zip(needed) {
+        together[machine] = together[machine].saturating_add(needed);
+    }
     let memory: Vec<_> = (0..platform.hosts.len())
         .map(|entry| platform.resolved(entry).memory_mib)
         .collect();
-    let limit = |&machine: &usize| {
-        let mib = memory[machines[machine].entry]?;
-        Some(mib.saturating_mul(1 << 20) / ranks_of[machine])
+    let limit = |(&machine, &needed): (&usize, &u64)| {
+        let all = memory[machines[machine].entry]?.saturating_mul(1 << 20);
+        Some(all.saturating_sub(together[machine] - needed))
     };
-    places.iter().map(limit).collect()
+    places.iter().zip(needed).map(limit).collect()
 }

@@ -107,7 +107,8 @@ pub struct RankCost {
     pub received_bytes: u64,
     /// Peak resident memory, set-up included.
     pub memory_bytes: u64,
-    /// Memory that its host has for each of its ranks here; none where the platform does not say.
+    /// Memory that its host has for it: less what the other ranks there need; none where the
+    /// platform does not say.
     pub memory_limit_bytes: Option<u64>,
     /// Its share of its host's joules, for a frame; none where the platform has no watts.
     pub joules: Option<f64>,
@@ -165,6 +166,27 @@ impl Cost {
         }
     }
 
+    /// Whether every rank finds the memory that it needs on its host.
+    ///
+    /// # Errors
+    /// `CostError::Memory` of the first rank that does not.
+    pub fn fits(&self) -> Result<(), CostError> {
+        self.misfits().next().map_or(Ok(()), Err)
+    }
+
+    /// A `CostError::Memory` for each rank that needs more memory than its host has for it.
+    pub fn misfits(&self) -> impl Iterator<Item = CostError> + '_ {
+        self.ranks.iter().enumerate().filter_map(|(index, rank)| {
+            let limit = rank.memory_limit_bytes?;
+            (rank.memory_bytes > limit).then(|| CostError::Memory {
+                rank: Rank::new(index),
+                host: rank.host.clone(),
+                needed: rank.memory_bytes,
+                limit,
+            })
+        })
+    }
+
     /// Joules of all hosts for a frame; none where one of them is not known.
     pub fn joules(&self) -> Option<f64> {
         self.ranks.iter().map(|rank| rank.joules).sum()
@@ -191,7 +213,11 @@ pub fn cost(
     let machines = platform.machines();
     let turns = u64::from(plan.cycle.max(1));
     let joules = energy::joules(platform, places, &replayed);
-    let limits = memory::limits(platform, places);
+    let own = tally.ranks.iter().enumerate();
+    let needed: Vec<u64> = own
+        .map(|(i, own)| rank_memory(graph, plan, Rank::new(i), own, &works.0[i]))
+        .collect();
+    let limits = memory::limits(platform, places, &needed);
     let ranks = tally.ranks.iter().enumerate().map(|(index, own)| {
         let mean = |of: fn(&crate::plan::TurnTally) -> u64| {
             own.turns.iter().map(of).fold(0, u64::saturating_add) / turns
@@ -206,7 +232,7 @@ pub fn cost(
             busy: replayed.share(times.busy_us),
             sent_bytes: mean(|turn| turn.sent_bytes),
             received_bytes: mean(|turn| turn.received_bytes),
-            memory_bytes: rank_memory(graph, plan, Rank::new(index), own, &works.0[index]),
+            memory_bytes: needed[index],
             memory_limit_bytes: limits[index],
             joules: joules[index],
         }

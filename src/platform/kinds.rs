@@ -64,16 +64,22 @@ impl Platform {
             .map(|entry| self.resolved(entry).slots.unwrap_or(1))
             .collect();
         let mut left: Vec<usize> = machines.iter().map(|m| slots[m.entry]).collect();
+        let lower = |name: &str| name.to_ascii_lowercase();
+        let indices = machines.iter().enumerate();
+        let by_name: HashMap<String, usize> = indices.map(|(i, m)| (lower(&m.name), i)).collect();
         let mut places = vec![None; roles.len()];
         for (rank, role) in roles.iter().enumerate() {
             let Some(host) = role else { continue };
-            let named = |m: &&(usize, &super::kinds::Machine)| super::same_host(&m.1.name, host);
-            let found: Vec<_> = machines.iter().enumerate().collect();
-            let place = found.iter().filter(named).find(|m| left[m.0] > 0);
-            let Some(&(place, _)) = place else {
-                return Err(match found.iter().find(named) {
-                    Some(_) => format!("rank {rank}: every slot of host {host} is taken"),
-                    None => format!("rank {rank}: the platform has no host {host}"),
+            // The very name before one that is it but for a domain.
+            let mut named: Vec<usize> = by_name.get(&lower(host)).copied().into_iter().collect();
+            if named.is_empty() {
+                let alike = |&i: &usize| super::same_host(&machines[i].name, host);
+                named.extend((0..machines.len()).filter(alike));
+            }
+            let Some(&place) = named.iter().find(|&&place| left[place] > 0) else {
+                return Err(match named.first() {
+                    Some(&place) => taken(rank, host, slots[machines[place].entry]),
+                    None => unknown(rank, host, &machines),
                 });
             };
             left[place] -= 1;
@@ -98,6 +104,22 @@ impl Platform {
     }
 }
 
+fn taken(rank: usize, host: &str, slots: usize) -> String {
+    let ranks = if slots == 1 { "rank" } else { "ranks" };
+    format!("rank {rank}: host {host} has slots for {slots} {ranks}, and no more")
+}
+
+fn unknown(rank: usize, host: &str, machines: &[Machine]) -> String {
+    let names: Vec<&str> = machines.iter().take(8).map(|m| m.name.as_str()).collect();
+    let more = if machines.len() > names.len() {
+        ", …"
+    } else {
+        ""
+    };
+    let names = names.join(", ");
+    format!("rank {rank}: the platform has no host {host}, it has {names}{more}")
+}
+
 /// Names stand once, `like` names an entry and leads to an end.
 pub(super) fn check_hosts(platform: &Platform, at: &At) -> Result<(), Fault> {
     let items = at.list("")?;
@@ -114,7 +136,9 @@ pub(super) fn check_hosts(platform: &Platform, at: &At) -> Result<(), Fault> {
     let mut names = HashSet::new();
     for machine in platform.machines() {
         let entry = machine.entry;
-        if let Some(name) = names.replace(machine.name) {
+        // Names of hosts mean the same in capitals.
+        if !names.insert(machine.name.to_ascii_lowercase()) {
+            let name = machine.name;
             return Err(items[entry].fault(format!("a second host gets the name {name}")));
         }
     }
@@ -154,10 +178,27 @@ pub(super) fn check_network(platform: &Platform, at: &At) -> Result<(), Fault> {
         {
             return Err(fault(place(), format!("no host {name} in hosts")));
         }
+        let [a, b] = &pair.hosts;
+        let several = |name: &String| {
+            let counted = |host: &Host| host.name == *name && host.count.is_some_and(|n| n > 1);
+            platform.hosts.iter().any(counted)
+        };
+        if a == b && !several(a) {
+            let line = format!("host {a} with itself: that is network.local");
+            return Err(fault(place(), line));
+        }
         let mut both = pair.hosts.clone();
         both.sort();
         if !pairs.insert(both) {
             return Err(fault(place(), "the same pair stands twice".into()));
+        }
+    }
+    let mut members: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, machine) in machines.iter().enumerate() {
+        let entry = platform.hosts[machine.entry].name.as_str();
+        members.entry(entry).or_default().push(i);
+        if entry != machine.name {
+            members.entry(&machine.name).or_default().push(i);
         }
     }
     let mut sited = HashSet::new();
@@ -167,8 +208,11 @@ pub(super) fn check_network(platform: &Platform, at: &At) -> Result<(), Fault> {
             if !known.contains(name.as_str()) {
                 return Err(fault(place(), format!("no host {name} in hosts")));
             }
-            if !sited.insert(name) {
-                return Err(fault(place(), format!("host {name} is in two sites")));
+            for &member in members.get(name.as_str()).into_iter().flatten() {
+                if !sited.insert(member) {
+                    let name = &machines[member].name;
+                    return Err(fault(place(), format!("host {name} is in two sites")));
+                }
             }
         }
     }

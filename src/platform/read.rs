@@ -1,5 +1,7 @@
 //! The document's tree as a `Platform`, key by key.
 
+use std::ops::RangeInclusive;
+
 use super::{
     is_host_name, Host, Link, Medium, Network, Pair, Platform, Site, Speed, Table, Timing, Watts,
 };
@@ -12,7 +14,11 @@ const MAX_LENGTH: usize = 1 << 31;
 
 const HOSTS: &str = "a list of hosts, e.g. [{name: pi0}, {name: pi1}]";
 const NAME: &str = "the name of a host, e.g. pi0: letters, digits, `-`, `.` and `_`";
-const US: &str = "microseconds, at least 0";
+const US: &str = "microseconds from 0 to 1e12";
+/// Beyond these bounds sums of what they say would be infinite, and a table unreadable.
+const MAX_US: f64 = 1e12;
+const MAX_WATTS: f64 = 1e9;
+const RATES: RangeInclusive<f64> = 1e-9..=1e15;
 
 /// The platform that a document says.
 pub(super) fn read_platform(tree: &Tree) -> Result<Platform, Fault> {
@@ -82,26 +88,33 @@ fn name(at: &At) -> Result<String, Fault> {
     }
 }
 
-fn optional(keys: &Fields, key: &str, wanted: &str) -> Result<Option<f64>, Fault> {
-    keys.get(key).map(|at| at.measure(wanted)).transpose()
-}
-
-/// A rate: more than 0, since things are divided by it.
-fn rate(at: &At, wanted: &str) -> Result<f64, Fault> {
+fn within(at: &At, range: RangeInclusive<f64>, wanted: &str) -> Result<f64, Fault> {
     let value = at.measure(wanted)?;
-    match value > 0.0 {
+    match range.contains(&value) {
         true => Ok(value),
         false => Err(at.found(wanted)),
     }
 }
 
+fn us(at: &At) -> Result<f64, Fault> {
+    within(at, 0.0..=MAX_US, US)
+}
+
+/// A rate: more than 0, since things are divided by it.
+fn rate(at: &At, unit: &str) -> Result<f64, Fault> {
+    within(at, RATES, &format!("{unit} from 1e-9 to 1e15"))
+}
+
 fn watts(at: &At) -> Result<Watts, Fault> {
     let keys = at.fields(&["idle", "compute", "transmit"])?;
-    let wanted = "watts, at least 0";
+    let watts = |key| {
+        let watts = |at: At| within(&at, 0.0..=MAX_WATTS, "watts from 0 to 1e9");
+        keys.get(key).map(watts).transpose()
+    };
     Ok(Watts {
-        idle: optional(&keys, "idle", wanted)?,
-        compute: optional(&keys, "compute", wanted)?,
-        transmit: optional(&keys, "transmit", wanted)?,
+        idle: watts("idle")?,
+        compute: watts("compute")?,
+        transmit: watts("transmit")?,
     })
 }
 
@@ -113,16 +126,14 @@ fn speed(at: &At) -> Result<Speed, Fault> {
         "message_us",
         "message_us_per_mb",
     ])?;
-    let fast = |key, wanted| keys.get(key).map(|at| rate(&at, wanted)).transpose();
+    let fast = |key, unit| keys.get(key).map(|at| rate(&at, unit)).transpose();
+    let time = |key| keys.get(key).map(|at| us(&at)).transpose();
     Ok(Speed {
-        gmac_per_s: fast(
-            "gmac_per_s",
-            "10^9 multiply-accumulates a second, more than 0",
-        )?,
-        gb_per_s: fast("gb_per_s", "10^9 bytes a second, more than 0")?,
-        run_us: optional(&keys, "run_us", US)?,
-        message_us: optional(&keys, "message_us", US)?,
-        message_us_per_mb: optional(&keys, "message_us_per_mb", US)?,
+        gmac_per_s: fast("gmac_per_s", "10^9 multiply-accumulates a second")?,
+        gb_per_s: fast("gb_per_s", "10^9 bytes a second")?,
+        run_us: time("run_us")?,
+        message_us: time("message_us")?,
+        message_us_per_mb: time("message_us_per_mb")?,
     })
 }
 
@@ -139,7 +150,7 @@ fn times(at: &At) -> Result<Vec<Timing>, Fault> {
                 .get("node")
                 .map_or(Ok(""), |at| at.text("the name of a node"))?
                 .into(),
-            us: keys.need("us", US)?.measure(US)?,
+            us: us(&keys.need("us", US)?)?,
             rows: table(&keys, "rows")?,
             channels: table(&keys, "channels")?,
             terms: table(&keys, "terms")?,
@@ -159,7 +170,7 @@ fn table(keys: &Fields, key: &str) -> Result<Table, Fault> {
     };
     let wanted = format!("microseconds by {key}, e.g. {{1: 60, 14: 400}}");
     let rows = at.table(MAX_LENGTH, &wanted)?;
-    let row = |(count, at): (usize, At)| Ok((count, at.measure(US)?));
+    let row = |(count, at): (usize, At)| Ok((count, us(&at)?));
     Ok(Table(rows.into_iter().map(row).collect::<Result<_, _>>()?))
 }
 
@@ -193,10 +204,10 @@ fn each<T>(keys: &Fields, key: &str, item: fn(&At) -> Result<T, Fault>) -> Resul
 }
 
 fn read_link(keys: &Fields) -> Result<Link, Fault> {
-    let wanted = "10^6 bytes a second, more than 0";
+    let unit = "10^6 bytes a second";
     Ok(Link {
-        alpha_us: keys.need("alpha_us", US)?.measure(US)?,
-        mb_per_s: rate(&keys.need("mb_per_s", wanted)?, wanted)?,
+        alpha_us: us(&keys.need("alpha_us", US)?)?,
+        mb_per_s: rate(&keys.need("mb_per_s", unit)?, unit)?,
     })
 }
 

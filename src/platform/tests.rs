@@ -63,7 +63,25 @@ fn kinds_and_counts() {
     ];
     assert_eq!(platform.places(&roles).unwrap(), [0, 2, 0, 1, 1]);
     let error = platform.places(&[Some("pi9".into())]).unwrap_err();
-    assert_eq!(error, "rank 0: the platform has no host pi9");
+    let hosts = "pi0, edge-0, edge-1, edge-2";
+    assert_eq!(
+        error,
+        format!("rank 0: the platform has no host pi9, it has {hosts}")
+    );
+    let error = platform.places(&vec![Some("edge-1".into()); 3]);
+    let line = "rank 2: host edge-1 has slots for 2 ranks, and no more";
+    assert_eq!(error.unwrap_err(), line);
+}
+
+#[test]
+fn the_very_name_goes_before_one_with_a_domain() {
+    let text = "{hosts: [{name: a}, {name: a.lab}, {name: a.home}]}";
+    let platform = Platform::parse("a", text).unwrap();
+    let place = |name: &str| platform.places(&[Some(name.into())]).unwrap()[0];
+    assert_eq!(
+        [place("a.home"), place("A.LAB"), place("a"), place("a.x")],
+        [2, 1, 0, 0]
+    );
 }
 
 #[test]
@@ -118,6 +136,32 @@ fn refusals_are_one_line() {
         (
             "{hosts: [{name: a}], network: {link: {alpha_us: 1}}}",
             "a: network.link.mb_per_s: missi",
+        ),
+        (
+            "{hosts: [{name: a}, {name: A}]}",
+            "a: hosts[1]: a second host gets the name A",
+        ),
+        (
+            "{hosts: [{name: a, speed: {gmac_per_s: 1e-300}}]}",
+            "a: hosts[0].speed.gmac_per_s: found 1e-300, expected 10^9 multiply-accumulates \
+             a second from 1e-9 to 1e15",
+        ),
+        (
+            "{hosts: [{name: a, speed: {run_us: 1e300}}]}",
+            "a: hosts[0].speed.run_us: found 1e300, expected microseconds from 0 to 1e12",
+        ),
+        (
+            "{hosts: [{name: a, speed: {gb_per_s: .nan}}]}",
+            "a: hosts[0].speed.gb_per_s: found NaN, ",
+        ),
+        (
+            "{hosts: [{name: a}], network: {pairs: [{hosts: [a, a], alpha_us: 1, mb_per_s: 1}]}}",
+            "a: network.pairs[0].hosts: host a with itself: that is network.local",
+        ),
+        (
+            "{hosts: [{name: a, count: 2}], network: {sites: [{hosts: [a], alpha_us: 1, \
+             mb_per_s: 1}, {hosts: [a-1], alpha_us: 1, mb_per_s: 1}]}}",
+            "a: network.sites[1].hosts: host a-1 is in two sites",
         ),
         (
             "{hosts: [{name: a}], network: {sites: [{hosts: [b], alpha_us: 1, mb_per_s: 1}]}}",

@@ -3,6 +3,7 @@
 //! Programs read the JSON and the CSV; the table is for people.
 
 mod accuracy;
+mod beside;
 mod export;
 mod predicted;
 mod table;
@@ -11,7 +12,7 @@ mod tests;
 mod timeline;
 mod trace;
 
-pub use crate::runner::RankReport;
+pub use crate::runner::{Predicted, RankReport};
 use crate::stats::Summary;
 pub use accuracy::Accuracy;
 pub use export::{to_json, write_ranks_csv};
@@ -108,6 +109,8 @@ pub struct RunReport {
     pub bad_frames: u64,
     /// Right classes, where the true ones are known.
     pub accuracy: Option<Accuracy>,
+    /// What it would take by the platform file, where one was given.
+    pub predicted: Option<Predicted>,
     /// Every rank, in order.
     pub ranks: Vec<RankReport>,
 }

@@ -83,19 +83,8 @@ pub fn cost_lines(cost: &Cost) -> Vec<String> {
         let then = if others.is_empty() { "" } else { "; then " };
         lines.push(format!("# binds: {what}{then}{}", others.join(", ")));
     }
-    for (index, rank) in cost.ranks.iter().enumerate() {
-        if let Some(limit) = rank
-            .memory_limit_bytes
-            .filter(|&limit| rank.memory_bytes > limit)
-        {
-            lines.push(format!(
-                "# warning: rank {index} needs {} MiB, {} has {} MiB for it",
-                mebibytes(rank.memory_bytes),
-                rank.host,
-                mebibytes(limit)
-            ));
-        }
-    }
+    let misfits = cost.misfits().map(|error| format!("# warning: {error}"));
+    lines.extend(misfits);
     lines
 }
 
@@ -116,6 +105,7 @@ pub fn cost_json(cost: &Cost) -> Value {
             "sent_bytes": rank.sent_bytes,
             "busy": rank.busy,
             "peak_rss_bytes": rank.memory_bytes,
+            "memory_limit_bytes": rank.memory_limit_bytes,
             "joules": rank.joules,
         })
     };

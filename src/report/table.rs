@@ -1,5 +1,6 @@
 //! The table on stdout: header lines begin with `#`, data lines do not.
 
+use super::beside::{beside_lines, latency_cell, period_cell};
 use super::{RankReport, RunReport, Status};
 
 /// How a column's cells stand.
@@ -33,7 +34,7 @@ pub fn header_lines(report: &RunReport) -> Vec<String> {
     }
     let settings = &report.settings;
     let check = if settings.verify { "on" } else { "off" };
-    vec![
+    let mut lines = vec![
         first,
         format!(
             "# spec {}  hash {}",
@@ -46,16 +47,20 @@ pub fn header_lines(report: &RunReport) -> Vec<String> {
             short(&report.hashes.model)
         ),
         format!("# input {}", settings.input),
-        format!(
-            "# frames {}  bad {}  warmup {}  in flight {}  threads {}  wire {}  check {check}",
-            report.frames,
-            report.bad_frames,
-            settings.warmup,
-            settings.in_flight,
-            settings.threads,
-            settings.wire
-        ),
-    ]
+    ];
+    if let Some(predicted) = &report.predicted {
+        lines.push(format!("# platform {}", predicted.platform));
+    }
+    lines.push(format!(
+        "# frames {}  bad {}  warmup {}  in flight {}  threads {}  wire {}  check {check}",
+        report.frames,
+        report.bad_frames,
+        settings.warmup,
+        settings.in_flight,
+        settings.threads,
+        settings.wire
+    ));
+    lines
 }
 
 /// The ranks, twice: where each is and what it holds (header lines), then what its frames cost
@@ -105,18 +110,20 @@ pub fn rank_table(ranks: &[RankReport]) -> String {
 
 /// Lines after the ranks: what the run as a whole came to.
 pub fn footer_lines(report: &RunReport) -> Vec<String> {
-    let latency = &report.latency_ms;
+    let (latency, predicted) = (&report.latency_ms, report.predicted.as_ref());
     let mut lines = vec![
         format!(
-            "# latency p50 {} p95 {} max {} ms",
+            "# latency p50 {} p95 {} max {} ms{}",
             number(latency.p50),
             number(latency.p95),
-            number(latency.max)
+            number(latency.max),
+            latency_cell(predicted)
         ),
         format!(
-            "# period {} ms   throughput {} frames/s",
+            "# period {} ms   throughput {} frames/s{}",
             report.period_ms.map_or("-".into(), number),
-            number(report.throughput_fps)
+            number(report.throughput_fps),
+            period_cell(predicted)
         ),
     ];
     let accuracy = report.accuracy.as_ref();
@@ -147,7 +154,12 @@ pub fn footer_lines(report: &RunReport) -> Vec<String> {
 pub fn run_table(report: &RunReport) -> String {
     let lines = |lines: Vec<String>| lines.join("\n") + "\n";
     let (header, footer) = (header_lines(report), footer_lines(report));
-    lines(header) + &rank_table(&report.ranks) + "#\n" + &lines(footer)
+    let beside = report.predicted.as_ref().map_or(vec![], |predicted| {
+        let beside = beside_lines(&report.ranks, predicted);
+        [vec!["#".into()], beside].concat()
+    });
+    let end = [beside, vec!["#".into()], footer].concat();
+    lines(header) + &rank_table(&report.ranks) + &lines(end)
 }
 
 /// Header rows (names, then units where there are any) and data rows, columns as wide as their

@@ -1,6 +1,7 @@
 //! The forms of a report, whole.
 
 use super::*;
+use crate::cost::{Cost, FrameCost, RankCost};
 
 fn summary(samples: &[f64]) -> Summary {
     Summary::of(samples).expect("samples")
@@ -62,6 +63,7 @@ fn report() -> RunReport {
             right: 292,
             counted: 300,
         }),
+        predicted: None,
         ranks: vec![rank(0, 0.25), rank(1, 123.5)],
     }
 }
@@ -147,7 +149,7 @@ fn json_has_the_keys_that_programs_read() {
     assert_eq!(
         keys.join(" "),
         "versions spec model hashes hosts settings status throughput_fps latency_ms period_ms \
-         wrong max_rel_diff frames bad_frames accuracy ranks"
+         wrong max_rel_diff frames bad_frames accuracy predicted ranks"
     );
 }
 
@@ -173,4 +175,58 @@ fn a_ranks_report_travels() {
     let rank = &report().ranks[1];
     let bytes = postcard::to_stdvec(rank).unwrap();
     assert_eq!(&postcard::from_bytes::<RankReport>(&bytes).unwrap(), rank);
+}
+
+/// Every time of a rank so many µs, and three frames of 10 ms, 5 ms apart.
+fn predicted() -> Predicted {
+    let rank = |us: f64| RankCost {
+        host: "pi".into(),
+        compute_us: summary(&[us]),
+        wait_us: summary(&[2.0 * us]),
+        transfer_us: summary(&[3.0 * us]),
+        busy: 0.5,
+        sent_bytes: 1,
+        received_bytes: 2,
+        memory_bytes: 3,
+        memory_limit_bytes: None,
+        joules: None,
+    };
+    let frame = |n: f64| FrameCost {
+        opened_us: 5e3 * n,
+        landed_us: 5e3 * n + 1e4,
+    };
+    Predicted {
+        platform: "edge.yaml".into(),
+        cost: Cost {
+            frames: [0.0, 1.0, 2.0].map(frame).to_vec(),
+            ranks: vec![rank(200.0), rank(123_400.0)],
+            bounds: vec![],
+            intervals: vec![],
+        },
+    }
+}
+
+#[test]
+fn predicted_stands_beside_measured() {
+    let mut report = report();
+    report.predicted = Some(predicted());
+    let expected = "\
+      1  123.5    123.5  0.000       1.5    0.0  247.0  247.0       0
+#
+#  rank   recv  predicted  compute  predicted   send  predicted
+#         (ms)       (ms)     (ms)       (ms)   (ms)       (ms)
+#     0  0.250      0.400    0.250      0.200  0.000      0.600
+#     1  123.5      246.8    123.5      123.4  0.000      370.2
+#
+# latency p50 9.000 p95 10.00 max 10.00 ms   predicted latency 10.00 ms
+# period 4.000 ms   throughput 250.2 frames/s   predicted period 5.000 ms
+# accuracy";
+    let table = run_table(&report);
+    assert!(table.contains(expected), "{table}");
+    assert!(table.contains("\n# platform edge.yaml\n"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report).unwrap()).unwrap();
+    let predicted = &json["predicted"];
+    assert_eq!(predicted["platform"], "edge.yaml");
+    assert_eq!(predicted["period_ms"], 5.0);
+    assert_eq!(predicted["ranks"][1]["receive_ms"]["p50"], 246.8);
 }

@@ -9,6 +9,7 @@ use super::collect::Collected;
 use super::failure::{Failure, DEFECT, INTERRUPTED, WRONG_INPUT, WRONG_OUTPUT};
 use super::frame::Program;
 use super::job::{End, Place, Request};
+use super::predict::Predicted;
 use super::seat::Seat;
 use super::setup::{pump, verdict, Seats, NOTE_LIMIT};
 use super::stream::Ran;
@@ -103,6 +104,8 @@ pub struct Subject {
     pub threads: usize,
     /// Form of activations on the wire.
     pub wire: String,
+    /// What it would take, where a platform file was given.
+    pub predicted: Option<Predicted>,
 }
 
 /// Brings every rank's report to rank 0 and agrees on the exit code.

@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::failure::Failure;
 use super::lead::{prepare, Lead};
 use super::load::{load, Origin};
+use super::predict::predict;
 use super::pulse::{Guard, Pulse};
 use super::roles::Roles;
 use super::seat::take_seat;
@@ -41,6 +42,8 @@ pub struct Request {
     pub frames: Option<u64>,
     /// Frames before the first that counts.
     pub warmup: u64,
+    /// The platform file to predict the run by, if there is one; rank 0 alone reads it.
+    pub platform: Option<PathBuf>,
     /// Compare every output with the uncut model's.
     pub verify: bool,
     /// Where this rank keeps the weights that it was sent, if it does.
@@ -158,9 +161,10 @@ fn play(
     place: &Place<'_>,
     request: &Request,
     (ready, seats, started): (&Arc<Ready>, &Seats, Instant),
-    lead: Option<Lead>,
+    mut lead: Option<Lead>,
 ) -> Result<Option<Finished>, End> {
     let program = agree_on_plan(link, place, ready)?;
+    predict(link, place, &program, lead.as_mut(), (seats, request))?;
     let seat = take_seat(link, place, &ready.spec, seats)?;
     let cache = request.cache.as_deref().map(Cache::open).transpose();
     let cache = verdict(link, place, cache.map_err(|error| Failure::input(&error)))?;

@@ -7,6 +7,7 @@ use super::account::Subject;
 use super::collect::Collecting;
 use super::failure::{Failure, WRONG_INPUT};
 use super::job::Request;
+use super::predict::{read_platform, Predicted};
 use super::setup::Bundle;
 use crate::engine::tract::load_file;
 use crate::frames::{InputShape, Labels, Sink, Source, Truth, TOP_K};
@@ -14,6 +15,7 @@ use crate::graph::Graph;
 use crate::model::folder::Folder;
 use crate::model::read::{self, read};
 use crate::model::Weights;
+use crate::platform::Platform;
 use crate::spec::{yaml, FramesSpec, InputSpec, Spec};
 
 /// Rank 0's files, read and checked.
@@ -28,6 +30,9 @@ pub struct Lead {
     pub(super) frames: Source,
     labels: Option<Labels>,
     truth: Option<Truth>,
+    /// The platform file's content, until the run is predicted by it.
+    pub(super) platform: Option<Platform>,
+    pub(super) predicted: Option<Predicted>,
 }
 
 /// Reads the spec, the model and the inputs.
@@ -41,6 +46,12 @@ pub fn prepare(request: &Request) -> Result<Lead, Failure> {
         // It is opened after set-up, and nobody should wait so long to learn this.
         Sink::check(folder).map_err(wrong)?;
     }
+    if let Some(file) = &request.trace {
+        // Likewise: it is written when all is over.
+        check_file(file)?;
+    }
+    let platform = request.platform.as_deref().map(read_platform);
+    let platform = platform.transpose()?;
     let base = folder_of(&request.spec);
     let model_path = base.join(&spec.model);
     let from_folder = base.join("rank-0").join("rank.json").is_file();
@@ -90,6 +101,8 @@ pub fn prepare(request: &Request) -> Result<Lead, Failure> {
         frames,
         labels,
         truth,
+        platform,
+        predicted: None,
     })
 }
 
@@ -104,6 +117,21 @@ pub fn read_spec(path: &Path) -> Result<(String, String, Spec), Failure> {
     let spec =
         yaml::parse(&shown, &text).map_err(|error| Failure::new(WRONG_INPUT, error.to_string()))?;
     Ok((shown, text, spec))
+}
+
+/// Whether a file can be made there, as far as that can be seen.
+///
+/// # Errors
+/// `Failure` of the user's: one line.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    if folder_of(path).is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    let line = format!(
+        "{}: expected a file in a folder that is there",
+        path.display()
+    );
+    Err(Failure::new(WRONG_INPUT, line))
 }
 
 /// The folder that a file lies in.
@@ -168,6 +196,7 @@ impl Lead {
             input: self.frames.describe(),
             threads: self.spec.run.threads,
             wire: self.spec.run.wire.clone(),
+            predicted: self.predicted.clone(),
         }
     }
 

@@ -3,7 +3,8 @@
 //! `job` is the table of contents: set up (`setup`, `seat`, `load`, `deploy`), run (`stream`),
 //! account. The loop's main thread (`drive`) and compute thread (`compute`) share the open frames
 //! (`board`, `frame`, `store`); rank 0 also feeds frames (`feed`, `head`) and collects outputs
-//! (`collect`). `profile` measures instead of running.
+//! (`collect`), and says what the run would take by a platform file (`predict`).
+//! `profile` measures instead of running.
 
 mod account;
 mod board;
@@ -20,6 +21,7 @@ mod idle;
 mod job;
 mod lead;
 mod load;
+mod predict;
 mod profile;
 mod progress;
 mod pulse;
@@ -44,6 +46,7 @@ pub use head::{Delivered, Fed, Head};
 pub use idle::sharpen_sleeps;
 pub use job::{run_job, End, Place, Request};
 pub use lead::{folder_of, read_spec};
+pub use predict::{read_platform, Predicted};
 pub use profile::{run_profile, ProfileRequest, Profiled};
 pub use pulse::{Guard, Pulse};
 pub use run_loop::run_loop;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::needless_range_loop)]
 
 mod autodice;
+mod beside;
 mod comm;
 mod cost;
 mod cut;

@@ -1,5 +1,6 @@
 //! Small plans whose times can be written down.
 
+use autodice::cost::CostError;
 use autodice::graph::macs;
 use autodice::ids::{ActivationId, NodeId, PieceId, Rank};
 use autodice::plan::{compile_owners, piece_work, tally, Plan};
@@ -221,4 +222,43 @@ fn what_is_not_known_is_said_with_the_host() {
         let error = autodice::cost::cost(&graph, &plan, &platform, &places, asked).unwrap_err();
         assert_eq!(error.to_string(), wanted);
     }
+}
+
+#[test]
+fn a_hosts_memory_is_for_its_ranks_together() {
+    // Four ranks of unlike needs on two hosts.
+    let mut b = GraphBuilder::new("uneven");
+    let mut x = b.input(&[1, 2, 8, 8]);
+    for channels in [4, 512, 512, 8] {
+        x = b.conv(x, channels, square(3, 1, 1), 1);
+    }
+    let graph = b.finish(&[x]);
+    let plan = compile_owners(&graph, &[Rank(0), Rank(1), Rank(2), Rank(3)], 4, 2);
+    let with = |mib: u64| {
+        let speed = "{gmac_per_s: 1, gb_per_s: 1}";
+        let text = format!(
+            "{{hosts: [{{name: h, count: 2, slots: 2, memory_mib: {mib}, speed: {speed}}}],
+            network: {{link: {{alpha_us: 1, mb_per_s: 1}}}}}}"
+        );
+        replay(&graph, &plan, &Platform::parse("test", &text).unwrap(), 1)
+    };
+    let ranks = with(1).ranks;
+    let needed: Vec<u64> = ranks.iter().map(|rank| rank.memory_bytes).collect();
+    let pairs = [needed[0] + needed[1], needed[2] + needed[3]];
+    assert!(needed[2] > needed[3] + (1 << 20), "{needed:?}");
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let most = mib(pairs[0].max(pairs[1]));
+    assert_eq!(with(most).fits(), Ok(()));
+    let few = with(most - 1);
+    let misfits: Vec<usize> = (0..4)
+        .filter(|&rank| mib(pairs[rank / 2]) > most - 1)
+        .collect();
+    let found: Vec<usize> = few
+        .misfits()
+        .map(|error| match error {
+            CostError::Memory { rank, .. } => rank.index(),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(found, misfits);
 }
