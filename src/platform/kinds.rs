@@ -94,7 +94,7 @@ impl Platform {
                 let total: usize = machines.iter().map(|m| slots[m.entry]).sum();
                 let wanted = roles.len();
                 return Err(format!(
-                    "{wanted} ranks, but the platform has {total} slots"
+                    "{wanted} ranks, but the platform has slots for {total}"
                 ));
             }
             left[next] -= 1;

@@ -53,7 +53,7 @@ fn kinds_and_counts() {
     let none = |n: usize| vec![None; n];
     assert_eq!(platform.places(&none(5)).unwrap(), [0, 0, 1, 1, 2]);
     let error = platform.places(&none(9)).unwrap_err();
-    assert_eq!(error, "9 ranks, but the platform has 8 slots");
+    assert_eq!(error, "9 ranks, but the platform has slots for 8");
     let roles = [
         None,
         Some("edge-1.lab".to_string()),

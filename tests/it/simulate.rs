@@ -63,7 +63,7 @@ fn what_is_wrong_is_one_line_and_code_2() {
     for (text, wanted) in [
         (
             "{hosts: [{name: a}]}",
-            "3 ranks, but the platform has 1 slots",
+            "3 ranks, but the platform has slots for 1",
         ),
         (
             "{hosts: [{name: a, slots: 3}]}",
