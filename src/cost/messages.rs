@@ -100,13 +100,16 @@ impl Replay<'_> {
     /// loses what is then left of it.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
+        clock.pass(self.now);
         match &mut clock.busy {
             Some(busy) => {
-                busy.end += cost;
+                busy.left += cost;
                 clock.generation += 1;
-                let (end, event) = (busy.end, Event::Worked(rank, clock.generation));
+                let end = self.now + clock.bucket.time(busy.left);
+                let event = Event::Worked(rank, clock.generation);
                 self.push(end, event);
             }
+            None if clock.bucket.binds() => clock.bucket.take(cost),
             None => clock.charges.push((flow, cost)),
         }
     }

@@ -1,7 +1,8 @@
 //! The document's tree as a `Platform`, key by key.
 
 use super::{
-    is_host_name, Host, Link, Medium, Network, Pair, Platform, Site, Speed, Table, Timing, Watts,
+    is_host_name, Host, Link, Medium, Network, Pair, Platform, Quota, Site, Speed, Table, Timing,
+    Watts,
 };
 use crate::document::{At, Fault, Fields, Tree};
 
@@ -48,6 +49,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         "count",
         "slots",
         "threads",
+        "quota",
         "memory_mib",
         "watts",
         "speed",
@@ -60,6 +62,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         count: size("count", 0, MAX_HOSTS)?,
         slots: size("slots", 1, MAX_SLOTS)?,
         threads: size("threads", 1, MAX_THREADS)?,
+        quota: keys.get("quota").map(|at| quota(&at)).transpose()?,
         memory_mib: keys
             .get("memory_mib")
             .map(|at| at.count(1, 1 << 40))
@@ -93,6 +96,18 @@ fn rate(at: &At, wanted: &str) -> Result<f64, Fault> {
         true => Ok(value),
         false => Err(at.found(wanted)),
     }
+}
+
+fn quota(at: &At) -> Result<Quota, Fault> {
+    let keys = at.fields(&["cores", "burst_us"])?;
+    let (cores, burst) = (
+        "a number of cores, more than 0",
+        "microseconds, more than 0",
+    );
+    Ok(Quota {
+        cores: rate(&keys.need("cores", cores)?, cores)?,
+        burst_us: rate(&keys.need("burst_us", burst)?, burst)?,
+    })
 }
 
 fn watts(at: &At) -> Result<Watts, Fault> {
