@@ -1,10 +1,10 @@
 //! CPU time under a quota, and what waiting takes of it.
 //!
-//! A host under a quota (`quota:` in the platform file) computes at full speed while its bucket
-//! has CPU time in it, and at the quota's rate when it is empty. Time that it waits fills the bucket
-//! again, up to a burst. Short pieces between messages thus cost less than long ones, and what
-//! the main thread does for messages and in waiting is lacking to them. A system hands the quota out
-//! in periods; here it flows, so that pauses are spread over what they delay.
+//! A host under a quota (`quota:` in the platform file) computes at full speed until it has used
+//! up what a period allows, and stands still until the next one begins: what Linux's control
+//! groups do. Short pieces between messages thus cost less than long ones, and what the main
+//! thread does for messages and in waiting is lacking to them. Periods of different hosts have
+//! nothing to do with each other: each rank has a phase of its own, the same in each replay.
 
 use crate::platform::Quota;
 
@@ -26,77 +26,113 @@ const BESIDE_GROWTH: f64 = 0.25;
 /// One rank's CPU time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
-    /// CPU time for each time that passes; 1 without a quota.
-    share: f64,
-    most: f64,
-    /// CPU time that is left; below 0, what was used ahead.
+    /// CPU time of each period; infinite without a quota.
+    burst: f64,
+    period: f64,
+    /// CPU time that is left in this one; below 0, what was used ahead.
     left: f64,
     at: f64,
+    /// When the next period begins.
+    next: f64,
 }
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self::of(None, 1)
+        Self::of(None, 1, 0.0)
     }
 }
 
 impl Bucket {
-    /// The bucket of one of so many compute threads of a host, full.
-    pub fn of(quota: Option<Quota>, threads: usize) -> Self {
+    /// The bucket of one of so many compute threads of a host, full; `phase` of its first period
+    /// has passed.
+    pub fn of(quota: Option<Quota>, threads: usize, phase: f64) -> Self {
         let each = threads.max(1) as f64;
-        let share = quota.map_or(1.0, |quota| (quota.cores / each).min(1.0));
-        let most = quota.map_or(0.0, |quota| quota.burst_us / each);
+        let quota = quota.filter(|quota| quota.cores < each);
+        let burst = quota.map_or(f64::INFINITY, |quota| quota.burst_us / each);
+        let period = quota.map_or(f64::INFINITY, |quota| quota.burst_us / quota.cores);
+        let next = match quota {
+            Some(_) => period * (1.0 - phase),
+            None => f64::INFINITY,
+        };
         Self {
-            share,
-            most,
-            left: most,
+            burst,
+            period,
+            left: burst,
             at: 0.0,
+            next,
         }
     }
 
     /// Whether there is a quota that can bind.
     pub fn binds(&self) -> bool {
-        self.share < 1.0
+        self.burst.is_finite()
+    }
+
+    fn refill(&mut self) {
+        self.at = self.next;
+        self.next += self.period;
+        self.left = (self.left + self.burst).min(self.burst);
     }
 
     /// Time passes in which nothing but waiting happens.
     pub fn rest(&mut self, now: f64) {
-        let passed = now - self.at;
-        self.at = now;
-        if self.binds() && passed > 0.0 {
-            let had = self.left;
-            let looked = (had + self.share * passed - looks_us(passed)).max(had.min(0.0));
-            self.left = looked.min(self.most);
+        if !self.binds() {
+            self.at = now;
+            return;
         }
+        let since = self.at;
+        while self.next <= now {
+            let looked = looks_us(self.next - since) - looks_us(self.at - since);
+            self.left = (self.left - looked).max(self.left.min(0.0));
+            if self.left == self.burst {
+                // Nothing changes from here on but the last period's beginning.
+                let periods = ((now - self.next) / self.period).floor();
+                self.next += periods * self.period;
+            }
+            self.refill();
+        }
+        let looked = looks_us(now - since) - looks_us(self.at - since);
+        self.left = (self.left - looked).max(self.left.min(0.0));
+        self.at = now;
     }
 
     /// Time passes in which the compute thread works: the CPU time that it gets.
     pub fn work(&mut self, now: f64) -> f64 {
-        let mut passed = now - self.at;
-        self.at = now;
-        if !self.binds() {
-            return passed;
+        let mut done = 0.0;
+        while self.next <= now {
+            let worked = (self.next - self.at).min(self.left.max(0.0));
+            self.left -= worked;
+            done += worked;
+            self.refill();
         }
-        let owing = passed.min(self.pause());
-        self.left += self.share * owing;
-        passed -= owing;
-        let fast = passed.min(self.left.max(0.0) / (1.0 - self.share));
-        self.left -= fast * (1.0 - self.share);
-        fast + (passed - fast) * self.share
+        let worked = (now - self.at).min(self.left.max(0.0));
+        self.left -= worked;
+        self.at = now;
+        done + worked
     }
 
     /// How long `work` of CPU time takes from now on.
-    pub fn time(&self, work: f64) -> f64 {
-        if !self.binds() {
-            return work;
+    pub fn time(&self, mut work: f64) -> f64 {
+        let mut clock = *self;
+        loop {
+            let ready = clock.left.max(0.0);
+            if work <= ready.min(clock.next - clock.at) {
+                return clock.at + work - self.at;
+            }
+            let worked = ready.min(clock.next - clock.at);
+            work -= worked;
+            clock.left -= worked;
+            clock.refill();
         }
-        let fast = (self.left.max(0.0) / (1.0 - self.share)).min(work);
-        self.pause() + fast + (work - fast) / self.share
     }
 
-    /// Until what was used ahead is made up for.
+    /// Until the host can do anything.
     pub fn pause(&self) -> f64 {
-        (-self.left).max(0.0) / self.share
+        let mut clock = *self;
+        while clock.left <= 0.0 {
+            clock.refill();
+        }
+        clock.at - self.at
     }
 
     /// CPU time goes elsewhere.
@@ -128,23 +164,21 @@ mod tests {
         (a - b).abs() < 1e-6
     }
 
+    /// 1000 µs of CPU time in periods of 2000, a quarter of the first of which is over.
     fn half() -> Bucket {
         let quota = Quota {
             cores: 0.5,
             burst_us: 1000.0,
         };
-        Bucket::of(Some(quota), 1)
+        Bucket::of(Some(quota), 1, 0.25)
     }
 
     #[test]
-    fn a_burst_is_fast_and_the_rest_at_the_quota() {
-        let mut bucket = half();
-        // 2000 µs long the bucket empties at half a µs each µs.
-        assert!(near(bucket.time(500.0), 500.0));
-        assert!(near(bucket.time(2000.0), 2000.0));
-        assert!(near(bucket.time(3000.0), 4000.0));
-        assert!(near(bucket.work(3000.0), 2500.0));
-        assert!(near(bucket.time(500.0), 1000.0));
+    fn a_burst_is_fast_and_the_rest_waits_for_periods() {
+        let bucket = half();
+        assert!(near(bucket.time(1000.0), 1000.0));
+        assert!(near(bucket.time(1100.0), 1600.0));
+        assert!(near(bucket.time(2500.0), 4000.0));
         assert!(near(Bucket::default().time(7.0), 7.0));
     }
 
@@ -152,8 +186,10 @@ mod tests {
     fn what_is_taken_ahead_is_a_pause() {
         let mut bucket = half();
         bucket.take(1500.0);
-        assert!(near(bucket.pause(), 1000.0) && near(bucket.time(100.0), 1200.0));
-        assert!(near(bucket.work(1100.0), 50.0));
+        assert!(near(bucket.pause(), 1500.0));
+        assert!(near(bucket.time(500.0), 2000.0));
+        bucket.take(1000.0);
+        assert!(near(bucket.pause(), 3500.0));
     }
 
     #[test]
@@ -169,12 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_fills_less_than_it_lasts_and_no_more_than_a_burst() {
+    fn a_rest_costs_looks_and_fills_no_more_than_a_burst() {
         let mut bucket = half();
-        bucket.take(1000.0);
+        bucket.take(600.0);
         bucket.rest(1000.0);
-        assert!(bucket.left > 100.0 && bucket.left < 500.0, "{bucket:?}");
+        assert!(bucket.left > 0.0 && bucket.left < 300.0, "{bucket:?}");
         bucket.rest(1e6);
-        assert!(near(bucket.left, 1000.0));
+        assert!(bucket.left > 900.0 && bucket.left <= 1000.0, "{bucket:?}");
+        assert!(bucket.next > 1e6 && bucket.next <= 1e6 + 2000.0);
     }
 }

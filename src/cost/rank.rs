@@ -107,9 +107,11 @@ impl Frame {
 
 impl Clock {
     /// A rank under a quota that so many compute threads share.
-    pub fn of(&(quota, sharing): &(Option<Quota>, usize)) -> Self {
+    pub fn of(rank: usize, &(quota, sharing): &(Option<Quota>, usize)) -> Self {
+        // Multiples of the golden ratio are spread over a period.
+        let phase = (rank as f64 * 0.618_034).fract();
         Self {
-            bucket: Bucket::of(quota, sharing),
+            bucket: Bucket::of(quota, sharing, phase),
             ..Self::default()
         }
     }

@@ -132,7 +132,9 @@ pub(super) fn replay(
         now: 0.0,
         heap: BinaryHeap::new(),
         caused: 0,
-        ranks: programs.quotas.iter().map(|own| Clock::of(own)).collect(),
+        ranks: (0..plan.ranks.len())
+            .map(|rank| Clock::of(rank, &programs.quotas[rank]))
+            .collect(),
         head: Head::new(plan.window, total),
         routes,
         notices,
