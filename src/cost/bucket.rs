@@ -18,6 +18,8 @@ const SPIN_US: f64 = 50.0;
 const SHORT_US: f64 = 2400.0;
 const SHORT_EVERY_US: f64 = 65.0;
 const LATER_GROWTH: f64 = 0.1;
+/// How long looks at a long message are without sleep.
+const HOT_US: f64 = 20_000.0;
 /// Likewise beside a Run.
 const BESIDE_EVERY_US: f64 = 300.0;
 const BESIDE_SHORT_US: f64 = 1000.0;
@@ -74,8 +76,9 @@ impl Bucket {
         self.left = (self.left + self.burst).min(self.burst);
     }
 
-    /// Time passes in which nothing but waiting happens.
-    pub fn rest(&mut self, now: f64) {
+    /// Time passes in which nothing but waiting happens; `hot` while a long message is half-way.
+    pub fn rest(&mut self, now: f64, hot: bool) {
+        let looks_us = if hot { hot_us } else { looks_us };
         if !self.binds() {
             self.at = now;
             return;
@@ -150,6 +153,11 @@ fn looks_us(waited: f64) -> f64 {
     waited.min(SPIN_US) + LOOK_US * (short / SHORT_EVERY_US + later)
 }
 
+/// Likewise while a long message is half-way.
+fn hot_us(waited: f64) -> f64 {
+    waited.min(HOT_US) + LOOK_US * (waited - HOT_US).max(0.0) / SHORT_EVERY_US
+}
+
 /// CPU time of a main thread beside a Run that takes so long.
 pub(super) fn looks_beside_us(run: f64) -> f64 {
     let later = (run / BESIDE_SHORT_US).max(1.0).ln() / BESIDE_GROWTH;
@@ -208,9 +216,9 @@ mod tests {
     fn a_rest_costs_looks_and_fills_no_more_than_a_burst() {
         let mut bucket = half();
         bucket.take(600.0);
-        bucket.rest(1000.0);
+        bucket.rest(1000.0, false);
         assert!(bucket.left > 0.0 && bucket.left < 300.0, "{bucket:?}");
-        bucket.rest(1e6);
+        bucket.rest(1e6, false);
         assert!(bucket.left > 900.0 && bucket.left <= 1000.0, "{bucket:?}");
         assert!(bucket.next > 1e6 && bucket.next <= 1e6 + 2000.0);
     }

@@ -49,6 +49,8 @@ pub(super) struct Clock {
     pub open: Vec<Frame>,
     pub busy: Option<Busy>,
     pub bucket: Bucket,
+    /// Long messages under way, either way.
+    pub moving: usize,
     /// Which announced end of a step is the right one.
     pub generation: u32,
     /// When the main thread has time for the next message.
@@ -120,7 +122,7 @@ impl Clock {
     pub fn pass(&mut self, now: f64) {
         match &mut self.busy {
             Some(busy) => busy.left -= self.bucket.work(now),
-            None => self.bucket.rest(now),
+            None => self.bucket.rest(now, self.moving > 0),
         }
     }
 
