@@ -57,14 +57,15 @@ pub struct Split {
 
 impl Split {
     /// The spec.
-    pub fn text(&self, model: &Path) -> String {
+    pub fn text(&self, model: &Path, frames: &Path) -> String {
         let run = self
             .window
             .map_or(String::new(), |n| format!("run: {{in_flight: {n}}}\n"));
         format!(
-            "model: {}\ninput: {{frames: {{synthetic: {{count: 48, seed: 1}}}}}}\n\
+            "model: {}\ninput: {{frames: {}}}\n\
              stages: {}\n{run}",
             model.display(),
+            frames.display(),
             self.stages
         )
     }

@@ -150,7 +150,8 @@ fn fused(units: &[Unit], times: &RankTimes) -> f64 {
     }
 }
 
-/// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in the same time as all others.
+/// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in the same time as all
+/// others.
 fn messages(host: &Measured) -> (Option<f64>, Option<f64>) {
     let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
     let all: Vec<_> = host
