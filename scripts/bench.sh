@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Measures what BENCHMARKS.md says and prints the table of bars.
 #
-#   scripts/bench.sh              every part: at most about 25 minutes
+#   scripts/bench.sh              every part: at most about 25 minutes without `predict`
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
 #                                 waiting rendezvous startup memory splits overlap-net
-#                                 bytes compile pair-memory resident lab
+#                                 bytes compile pair-memory resident lab predict
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
-# long for cases of whole models. `overlap-net` and `lab` need the edge lab (scripts/lab.sh: root,
-# `ip`, `tc`), and are not measured without.
+# long for cases of whole models. `overlap-net`, `lab` and `predict` need the edge lab
+# (scripts/lab.sh: root, `ip`, `tc`), and are not measured without. `predict` takes an hour more;
+# PREDICT='resnet50 rows' picks cases by words of their names, RESULTS keeps what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"

@@ -86,8 +86,13 @@ agent() {
     [ -e "/sys/class/net/$prefix$name/ifalias" ] || die "agent: no host '$name'"
     host=$(sed 's/.*cores //' "/sys/class/net/$prefix$name/ifalias")
     echo $$ >"$cgroups/$prefix$name/cgroup.procs"
+    # `ip netns exec` gives a /sys of its own; the quota is to be seen there, as in a container.
     exec taskset -c "$host" ip netns exec "$prefix$name" unshare --uts \
-        bash -c 'echo "$0" >/proc/sys/kernel/hostname; eval "$1"' "$name" "$*"
+        bash -c 'echo "$0" >/proc/sys/kernel/hostname; show() {
+            if [ "$2" = 2 ]; then mount -t cgroup2 none /sys/fs/cgroup
+            else mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/cpu &&
+                mount -t cgroup -o cpu none /sys/fs/cgroup/cpu
+            fi; }; show "$0" "$2" 2>/dev/null; eval "$1"' "$name" "$*" $version
 }
 
 command=${1:-}

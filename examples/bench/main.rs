@@ -13,6 +13,7 @@ mod net;
 mod overlap;
 mod overlap_net;
 mod pair_memory;
+mod predict;
 mod ranks;
 mod record;
 mod rendezvous;
@@ -34,7 +35,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 17] = [
     "single",
     "two-stages",
     "interleaved",
@@ -51,6 +52,7 @@ const PARTS: [&str; 16] = [
     "pair-memory",
     "resident",
     "lab",
+    "predict",
 ];
 
 /// Measures what BENCHMARKS.md says.
@@ -102,6 +104,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
         }
         _ => {}
     }
+    if arguments.part == "predict" {
+        return predict::predict(&arguments.models, &arguments.output)?.store(&arguments.output);
+    }
     part(&arguments.part, &arguments.models, quota)?.store(&arguments.output)
 }
 
@@ -152,6 +157,7 @@ fn worker(arguments: &[String]) -> Result<()> {
             overlap_net::worker(Path::new(model), case, quota(wanted, limit)?)
         }
         ["load", model, name, shape] => startup::load_whole(Path::new(model), name, shape),
+        ["probe"] => predict::probed(),
         ["nothing"] => startup::nothing(),
         ["split", model, index, wanted, limit] => {
             splits::worker(Path::new(model), index, quota(wanted, limit)?)

@@ -59,8 +59,16 @@ impl Net {
     /// # Errors
     /// Where the lab is gone.
     pub fn mpirun(&self) -> Result<Command> {
+        self.mpirun_of(2)
+    }
+
+    /// mpirun with a rank on each of the first so many hosts, over TCP.
+    ///
+    /// # Errors
+    /// Where the lab is gone.
+    pub fn mpirun_of(&self, ranks: usize) -> Result<Command> {
         let (flags, _) = timed(Command::new(&self.script).arg("flags"))?;
-        let mut command = mpirun(2);
+        let mut command = mpirun(ranks);
         command.args(flags.lines());
         Ok(command)
     }

@@ -1,5 +1,6 @@
 //! A rank's compute thread on clocks, after `runner/board.rs` and `runner/compute.rs`.
 
+use super::bucket::looks_beside_us;
 use super::program::Op;
 use super::rank::{Busy, Pause};
 use super::replay::{Event, Replay};
@@ -39,11 +40,15 @@ impl Replay<'_> {
         if let Op::Receive(..) = op {
             clock.open[at].end_wait(now);
         }
-        let end = now + us;
+        if clock.bucket.binds() {
+            us += looks_beside_us(us);
+        }
+        clock.pass(now);
+        let end = now + clock.bucket.time(us);
         clock.busy = Some(Busy {
             sequence,
             started: now,
-            end,
+            left: us,
         });
         clock.generation += 1;
         let event = Event::Worked(rank, clock.generation);
@@ -52,6 +57,7 @@ impl Replay<'_> {
 
     /// The compute thread is done with a step.
     pub(super) fn worked(&mut self, rank: usize) {
+        self.ranks[rank].pass(self.now);
         let Some(Busy {
             sequence, started, ..
         }) = self.ranks[rank].busy.take()

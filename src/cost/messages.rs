@@ -7,6 +7,8 @@ use crate::ids::TransferId;
 
 /// Open MPI sends up to here at once over TCP, as `autodice-run` sets it.
 const EAGER: u64 = 1 << 20;
+/// Up to here a payload travels with its header, and is never half-way (`comm/world.rs`).
+const SHORT: u64 = 4 << 10;
 
 impl Replay<'_> {
     /// A step hands a message to the main thread.
@@ -75,6 +77,8 @@ impl Replay<'_> {
         let ends = self.ends(transfer);
         self.moving(transfer, 1);
         for rank in ends {
+            self.ranks[rank].pass(self.now);
+            self.ranks[rank].moving += usize::from(bytes > SHORT);
             let (each, byte) = self.programs.message_us[rank];
             let cost = each + byte * bytes as f64;
             if self.programs.one_thread[rank] && cost > 0.0 {
@@ -100,13 +104,16 @@ impl Replay<'_> {
     /// loses what is then left of it.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
+        clock.pass(self.now);
         match &mut clock.busy {
             Some(busy) => {
-                busy.end += cost;
+                busy.left += cost;
                 clock.generation += 1;
-                let (end, event) = (busy.end, Event::Worked(rank, clock.generation));
+                let end = self.now + clock.bucket.time(busy.left);
+                let event = Event::Worked(rank, clock.generation);
                 self.push(end, event);
             }
+            None if clock.bucket.binds() => clock.bucket.take(cost),
             None => clock.charges.push((flow, cost)),
         }
     }
@@ -127,7 +134,10 @@ impl Replay<'_> {
             if let Some(&next) = wire.front() {
                 self.go(next);
             }
+            let long = self.programs.bytes[transfer.index()] > SHORT;
             for rank in [from, to] {
+                self.ranks[rank].pass(self.now);
+                self.ranks[rank].moving -= usize::from(long);
                 self.ranks[rank].charges.retain(|charge| charge.0 != flow);
             }
         }

@@ -10,6 +10,7 @@
 //! sleep of an idle main thread; a profile's α has a part of these in it.
 
 mod binds;
+mod bucket;
 mod compute;
 mod energy;
 mod error;

@@ -7,7 +7,7 @@ use super::{CostError, Works};
 use crate::graph::Graph;
 use crate::ids::{PartId, PieceId, Rank, TransferId};
 use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
-use crate::platform::{Host, Platform};
+use crate::platform::{Host, Platform, Quota};
 
 /// A step as the clocks see it. Times are µs of the compute thread; none where the main thread
 /// does the step in no time.
@@ -34,6 +34,8 @@ pub struct Programs {
     pub bytes: Vec<u64>,
     /// For each rank: main thread's µs of a message, and for each byte of it.
     pub message_us: Vec<(f64, f64)>,
+    /// For each rank: its host's quota of CPU time, and the compute threads that share it.
+    pub quotas: Vec<(Option<Quota>, usize)>,
     /// For each rank: whether messages take their time from Runs.
     pub one_thread: Vec<bool>,
 }
@@ -95,6 +97,13 @@ pub fn programs(
                 let speed = of(rank).speed;
                 let each = speed.message_us_per_mb.unwrap_or(0.0) / 1e6;
                 (speed.message_us.unwrap_or(0.0), each)
+            })
+            .collect(),
+        quotas: (0..entries.len())
+            .map(|rank| {
+                let (slots, threads) = (of(rank).slots, of(rank).threads);
+                let sharing = slots.unwrap_or(1) * threads.unwrap_or(1);
+                (of(rank).quota, sharing)
             })
             .collect(),
         one_thread: (0..entries.len())

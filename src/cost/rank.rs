@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::bucket::Bucket;
 use super::program::Op;
 use crate::ids::TransferId;
+use crate::platform::Quota;
 
 /// One open frame.
 pub(super) struct Frame {
@@ -35,7 +37,8 @@ pub(super) enum Pause {
 pub(super) struct Busy {
     pub sequence: u64,
     pub started: f64,
-    pub end: f64,
+    /// CPU time that it still needs.
+    pub left: f64,
 }
 
 /// One rank.
@@ -45,6 +48,9 @@ pub(super) struct Clock {
     /// In the order of opening.
     pub open: Vec<Frame>,
     pub busy: Option<Busy>,
+    pub bucket: Bucket,
+    /// Long messages under way, either way.
+    pub moving: usize,
     /// Which announced end of a step is the right one.
     pub generation: u32,
     /// When the main thread has time for the next message.
@@ -102,6 +108,24 @@ impl Frame {
 }
 
 impl Clock {
+    /// A rank under a quota that so many compute threads share.
+    pub fn of(rank: usize, &(quota, sharing): &(Option<Quota>, usize)) -> Self {
+        // Multiples of the golden ratio are spread over a period.
+        let phase = (rank as f64 * 0.618_034).fract();
+        Self {
+            bucket: Bucket::of(quota, sharing, phase),
+            ..Self::default()
+        }
+    }
+
+    /// Lets time pass up to `now`.
+    pub fn pass(&mut self, now: f64) {
+        match &mut self.busy {
+            Some(busy) => busy.left -= self.bucket.work(now),
+            None => self.bucket.rest(now, self.moving > 0),
+        }
+    }
+
     /// Where the open frame of this number is.
     pub fn at(&self, sequence: u64) -> Option<usize> {
         self.open

@@ -132,7 +132,9 @@ pub(super) fn replay(
         now: 0.0,
         heap: BinaryHeap::new(),
         caused: 0,
-        ranks: plan.ranks.iter().map(|_| Clock::default()).collect(),
+        ranks: (0..plan.ranks.len())
+            .map(|rank| Clock::of(rank, &programs.quotas[rank]))
+            .collect(),
         head: Head::new(plan.window, total),
         routes,
         notices,
@@ -218,7 +220,13 @@ impl Replay<'_> {
     /// When a rank's main thread gets to a message that is there now; it is then busy with it.
     pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
         let clock = &mut self.ranks[rank];
-        let at = clock.main_free.max(self.now);
+        clock.pass(self.now);
+        let there = if clock.busy.is_none() {
+            clock.bucket.pause()
+        } else {
+            0.0
+        };
+        let at = clock.main_free.max(self.now + there);
         clock.main_free = at + self.programs.message_us[rank].0;
         at
     }

@@ -15,6 +15,8 @@ pub struct Host {
     pub slots: Option<usize>,
     /// `threads:` compute threads of one rank. Default: 1.
     pub threads: Option<usize>,
+    /// `quota:` CPU time that its ranks may use together. Default: no limit.
+    pub quota: Option<Quota>,
     /// `memory_mib:` memory that its ranks may use together, in MiB. Default: no limit.
     pub memory_mib: Option<u64>,
     /// `watts:` power.
@@ -23,6 +25,16 @@ pub struct Host {
     pub speed: Speed,
     /// `times:` measured nodes.
     pub times: Vec<Timing>,
+}
+
+/// `quota:` of a host that may compute for a part of the time only (a container, a lab host). All
+/// times of such a host are CPU time: what things take while it is not held up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quota {
+    /// `cores:` CPU time for each time that passes.
+    pub cores: f64,
+    /// `burst_us:` CPU time that it may use at once after a rest, in µs.
+    pub burst_us: f64,
 }
 
 /// `watts:` what the whole host takes. Joules are counted where all three are known.
@@ -112,6 +124,7 @@ impl Host {
         Host {
             slots: self.slots.or(of.slots),
             threads: self.threads.or(of.threads),
+            quota: self.quota.or(of.quota),
             memory_mib: self.memory_mib.or(of.memory_mib),
             watts: Watts {
                 idle: w.idle.or(of.watts.idle),

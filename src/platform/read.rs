@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    is_host_name, Host, Link, Medium, Network, Pair, Platform, Site, Speed, Table, Timing, Watts,
+    is_host_name, Host, Link, Medium, Network, Pair, Platform, Quota, Site, Speed, Table, Timing,
+    Watts,
 };
 use crate::document::{At, Fault, Fields, Tree};
 
@@ -54,6 +55,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         "count",
         "slots",
         "threads",
+        "quota",
         "memory_mib",
         "watts",
         "speed",
@@ -66,6 +68,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         count: size("count", 0, MAX_HOSTS)?,
         slots: size("slots", 1, MAX_SLOTS)?,
         threads: size("threads", 1, MAX_THREADS)?,
+        quota: keys.get("quota").map(|at| quota(&at)).transpose()?,
         memory_mib: keys
             .get("memory_mib")
             .map(|at| at.count(1, 1 << 40))
@@ -103,6 +106,15 @@ fn us(at: &At) -> Result<f64, Fault> {
 /// A rate: more than 0, since things are divided by it.
 fn rate(at: &At, unit: &str) -> Result<f64, Fault> {
     within(at, RATES, &format!("{unit} from 1e-9 to 1e15"))
+}
+
+fn quota(at: &At) -> Result<Quota, Fault> {
+    let keys = at.fields(&["cores", "burst_us"])?;
+    let (cores, burst) = ("cores from 1e-3 to 1e6", "microseconds from 1 to 1e9");
+    Ok(Quota {
+        cores: within(&keys.need("cores", cores)?, 1e-3..=1e6, cores)?,
+        burst_us: within(&keys.need("burst_us", burst)?, 1.0..=1e9, burst)?,
+    })
 }
 
 fn watts(at: &At) -> Result<Watts, Fault> {

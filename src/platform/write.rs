@@ -1,6 +1,6 @@
 //! A `Platform` as YAML text that reads back as the same `Platform`.
 
-use super::{Host, Link, Medium, Platform, Speed, Table, Timing, Watts};
+use super::{Host, Link, Medium, Platform, Quota, Speed, Table, Timing, Watts};
 use crate::document::write::{entry, line, map, names, scalar};
 
 /// The YAML text of a platform, in the form that the README shows; what is not said is left out.
@@ -65,6 +65,13 @@ fn write_host(text: &mut String, host: &Host) {
         if let Some(value) = value {
             line(text, 2, &format!("{key}: {value}"));
         }
+    }
+    if let Some(Quota { cores, burst_us }) = host.quota {
+        line(
+            text,
+            2,
+            &format!("quota: {{cores: {cores}, burst_us: {burst_us}}}"),
+        );
     }
     let Watts {
         idle,

@@ -8,7 +8,7 @@ use super::links::{PairTimes, RankLinks};
 use super::log::RankTimes;
 use super::unit::Unit;
 use crate::graph::{macs, Graph};
-use crate::platform::{Host, Link, Pair, Platform, Speed, Table, Timing};
+use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing};
 
 /// One host, as its ranks found it.
 pub struct Measured {
@@ -47,12 +47,15 @@ pub fn platform(
 /// Takes what is measured from `new`; times of works that it does not have stay, where they were
 /// measured with as many threads and ranks.
 fn renew(old: &mut Host, new: Host) {
-    let alike = old.threads == new.threads && old.slots == new.slots;
+    let alike = old.threads == new.threads
+        && old.slots == new.slots
+        && old.quota.is_some() == new.quota.is_some();
     let kept = std::mem::take(&mut old.times).into_iter();
     let known = |timing: &Timing| new.times.iter().any(|other| other.work == timing.work);
     let kept: Vec<_> = kept.filter(|timing| alike && !known(timing)).collect();
     old.slots = new.slots;
     old.threads = new.threads;
+    old.quota = new.quota;
     old.speed = new.speed;
     old.times = new.times;
     old.times.extend(kept);
@@ -65,6 +68,7 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured) -> Host {
     let model_us = mean(&|times| Some(times.model_us.unwrap_or_else(|| sum(units, times))));
     let gmacs = model_us.map(|us| model_macs as f64 / us / 1e3);
     let (message_us, message_us_per_mb) = messages(host);
+    let quota = times.first().and_then(|times| times.quota);
     Host {
         name: host.name.clone(),
         slots: Some(host.ranks.len()),
@@ -77,6 +81,7 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured) -> Host {
             message_us_per_mb,
         },
         times: timings(graph, units, &times),
+        quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
         ..Host::default()
     }
 }
@@ -145,9 +150,10 @@ fn fused(units: &[Unit], times: &RankTimes) -> f64 {
     }
 }
 
-/// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in wall time.
+/// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in the same time as all
+/// others.
 fn messages(host: &Measured) -> (Option<f64>, Option<f64>) {
-    let factor = mean(host.ranks.iter().map(|(times, _)| times.wall_per_cpu)).unwrap_or(1.0);
+    let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
     let all: Vec<_> = host
         .ranks
         .iter()

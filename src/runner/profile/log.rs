@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ladder::{levels, Level};
 use super::stopwatch::{Lap, Stopwatch};
+use crate::platform::Quota;
 
-/// The times of one rank, in µs of wall time, engine's cost per Run included.
+/// The times of one rank, engine's cost per Run included: in µs of wall time, or of CPU time where
+/// there is a quota.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankTimes {
     /// Compute threads.
@@ -20,8 +22,12 @@ pub struct RankTimes {
     pub model_us: Option<f64>,
     /// For each unit, each level that was measured: amount and time.
     pub units: Vec<Vec<(Level, usize, f64)>>,
-    /// Wall time over CPU time.
+    /// Wall time over CPU time of everything that was measured.
     pub wall_per_cpu: f64,
+    /// What times of CPU are to be multiplied by: 1 where there is a quota, which says the rest.
+    pub factor: f64,
+    /// CPU time of the host in each time that passes, and at once after a rest, in µs.
+    pub quota: Option<(f64, f64)>,
     /// Levels measured at least once, and levels that there are.
     pub levels: (usize, usize),
     /// Whole sweeps over all of them.
@@ -62,7 +68,9 @@ impl Log {
     }
 
     /// The times that the laps say.
-    pub fn times(&self, threads: usize) -> RankTimes {
+    pub fn times(&self, threads: usize, quota: Option<Quota>) -> RankTimes {
+        // Several threads have no CPU time of their own to count in.
+        let quota = quota.filter(|_| threads == 1);
         let mut watch = Stopwatch::new(threads);
         let units: Vec<Vec<_>> = self
             .units
@@ -76,7 +84,8 @@ impl Log {
             .collect();
         let model = (!self.model.is_empty()).then(|| watch.take(&self.model));
         // These hardly count in the quotient of wall and CPU time, so they come last.
-        let factor = watch.wall_per_cpu();
+        let wall_per_cpu = watch.wall_per_cpu();
+        let factor = if quota.is_some() { 1.0 } else { wall_per_cpu };
         let run_us = watch.take(&self.empty) * factor;
         let (bytes, laps) = &self.copies;
         let copy_us = watch.take(laps) * factor;
@@ -88,7 +97,9 @@ impl Log {
             bytes_per_us: bytes / copy_us.max(1e-3),
             model_us: model.map(|us| us * factor),
             units: units.collect(),
-            wall_per_cpu: factor,
+            wall_per_cpu,
+            factor,
+            quota: quota.map(|quota| (quota.cores, quota.burst_us)),
             levels: (self.levels, levels().len()),
             sweeps: self.sweeps,
         }

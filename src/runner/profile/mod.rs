@@ -16,6 +16,7 @@ mod log;
 mod nodes;
 mod overhead;
 mod pass;
+mod quota;
 mod schedule;
 mod stopwatch;
 mod talk;

@@ -18,6 +18,7 @@ use super::ladder::{levels, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
 use super::pass::{filled, pass, passes, Loaded};
+use super::quota::quota;
 use super::unit::{sample, whole, Sample, Unit};
 use crate::engine::tract::Tract;
 use crate::engine::Engine;
@@ -89,7 +90,7 @@ impl Bench<'_> {
             }
             log.sweeps += 1;
         }
-        tell(log.times(self.threads));
+        tell(log.times(self.threads, quota()));
         while !signals.stop.load(Ordering::Relaxed) {
             match last.is_empty() {
                 true => std::thread::sleep(Duration::from_millis(1)),

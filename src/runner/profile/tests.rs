@@ -82,6 +82,8 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
             })
             .collect(),
         wall_per_cpu: 1.0,
+        factor: 1.0,
+        quota: None,
         levels: (22, 22),
         sweeps: 1,
     };

@@ -1,0 +1,225 @@
+//! CPU time under a quota, and what waiting takes of it.
+//!
+//! A host under a quota (`quota:` in the platform file) computes at full speed until it has used
+//! up what a period allows, and stands still until the next one begins: what Linux's control
+//! groups do. Short pieces between messages thus cost less than long ones, and what the main
+//! thread does for messages and in waiting is lacking to them. Periods of different hosts have
+//! nothing to do with each other: each rank has a phase of its own, the same in each replay.
+
+use crate::platform::Quota;
+
+/// A look at messages, in µs of CPU: nearly all of it the way to sleep and back, as measured for
+/// `runner/idle.rs` beside nothing and beside a Run.
+const LOOK_US: f64 = 20.0;
+const LOOK_BESIDE_US: f64 = 17.0;
+/// `runner/idle.rs`: looks without sleep; those of a short wait with what a sleep really takes;
+/// and how they thin out later.
+const SPIN_US: f64 = 50.0;
+const SHORT_US: f64 = 2400.0;
+const SHORT_EVERY_US: f64 = 65.0;
+const LATER_GROWTH: f64 = 0.1;
+/// How long looks at a long message are without sleep.
+const HOT_US: f64 = 20_000.0;
+/// Likewise beside a Run.
+const BESIDE_EVERY_US: f64 = 300.0;
+const BESIDE_SHORT_US: f64 = 1000.0;
+const BESIDE_GROWTH: f64 = 0.25;
+
+/// One rank's CPU time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    /// CPU time of each period; infinite without a quota.
+    burst: f64,
+    period: f64,
+    /// CPU time that is left in this one; below 0, what was used ahead.
+    left: f64,
+    at: f64,
+    /// When the next period begins.
+    next: f64,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self::of(None, 1, 0.0)
+    }
+}
+
+impl Bucket {
+    /// The bucket of one of so many compute threads of a host, full; `phase` of its first period
+    /// has passed.
+    pub fn of(quota: Option<Quota>, threads: usize, phase: f64) -> Self {
+        let each = threads.max(1) as f64;
+        let quota = quota.filter(|quota| quota.cores < each);
+        let burst = quota.map_or(f64::INFINITY, |quota| quota.burst_us / each);
+        let period = quota.map_or(f64::INFINITY, |quota| quota.burst_us / quota.cores);
+        let next = match quota {
+            Some(_) => period * (1.0 - phase),
+            None => f64::INFINITY,
+        };
+        Self {
+            burst,
+            period,
+            left: burst,
+            at: 0.0,
+            next,
+        }
+    }
+
+    /// Whether there is a quota that can bind.
+    pub fn binds(&self) -> bool {
+        self.burst.is_finite()
+    }
+
+    fn refill(&mut self) {
+        self.at = self.next;
+        self.next += self.period;
+        self.left = (self.left + self.burst).min(self.burst);
+    }
+
+    /// Time passes in which nothing but waiting happens; `hot` while a long message is half-way.
+    pub fn rest(&mut self, now: f64, hot: bool) {
+        let looks_us = if hot { hot_us } else { looks_us };
+        if !self.binds() {
+            self.at = now;
+            return;
+        }
+        let since = self.at;
+        while self.next <= now {
+            let looked = looks_us(self.next - since) - looks_us(self.at - since);
+            self.left = (self.left - looked).max(self.left.min(0.0));
+            if self.left == self.burst {
+                // Nothing changes from here on but the last period's beginning.
+                let periods = ((now - self.next) / self.period).floor();
+                self.next += periods * self.period;
+            }
+            self.refill();
+        }
+        let looked = looks_us(now - since) - looks_us(self.at - since);
+        self.left = (self.left - looked).max(self.left.min(0.0));
+        self.at = now;
+    }
+
+    /// Time passes in which the compute thread works: the CPU time that it gets.
+    pub fn work(&mut self, now: f64) -> f64 {
+        let mut done = 0.0;
+        while self.next <= now {
+            let worked = (self.next - self.at).min(self.left.max(0.0));
+            self.left -= worked;
+            done += worked;
+            self.refill();
+        }
+        let worked = (now - self.at).min(self.left.max(0.0));
+        self.left -= worked;
+        self.at = now;
+        done + worked
+    }
+
+    /// How long `work` of CPU time takes from now on.
+    pub fn time(&self, mut work: f64) -> f64 {
+        let mut clock = *self;
+        loop {
+            let ready = clock.left.max(0.0);
+            if work <= ready.min(clock.next - clock.at) {
+                return clock.at + work - self.at;
+            }
+            let worked = ready.min(clock.next - clock.at);
+            work -= worked;
+            clock.left -= worked;
+            clock.refill();
+        }
+    }
+
+    /// Until the host can do anything.
+    pub fn pause(&self) -> f64 {
+        let mut clock = *self;
+        while clock.left <= 0.0 {
+            clock.refill();
+        }
+        clock.at - self.at
+    }
+
+    /// CPU time goes elsewhere.
+    pub fn take(&mut self, work: f64) {
+        if self.binds() {
+            self.left -= work;
+        }
+    }
+}
+
+/// CPU time of a main thread that has waited for so long with nothing else to do.
+fn looks_us(waited: f64) -> f64 {
+    let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
+    let later = (waited / SHORT_US).max(1.0).ln() / LATER_GROWTH;
+    waited.min(SPIN_US) + LOOK_US * (short / SHORT_EVERY_US + later)
+}
+
+/// Likewise while a long message is half-way.
+fn hot_us(waited: f64) -> f64 {
+    waited.min(HOT_US) + LOOK_US * (waited - HOT_US).max(0.0) / SHORT_EVERY_US
+}
+
+/// CPU time of a main thread beside a Run that takes so long.
+pub(super) fn looks_beside_us(run: f64) -> f64 {
+    let later = (run / BESIDE_SHORT_US).max(1.0).ln() / BESIDE_GROWTH;
+    LOOK_BESIDE_US * (run.min(BESIDE_SHORT_US) / BESIDE_EVERY_US + later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-6
+    }
+
+    /// 1000 µs of CPU time in periods of 2000, a quarter of the first of which is over.
+    fn half() -> Bucket {
+        let quota = Quota {
+            cores: 0.5,
+            burst_us: 1000.0,
+        };
+        Bucket::of(Some(quota), 1, 0.25)
+    }
+
+    #[test]
+    fn a_burst_is_fast_and_the_rest_waits_for_periods() {
+        let bucket = half();
+        assert!(near(bucket.time(1000.0), 1000.0));
+        assert!(near(bucket.time(1100.0), 1600.0));
+        assert!(near(bucket.time(2500.0), 4000.0));
+        assert!(near(Bucket::default().time(7.0), 7.0));
+    }
+
+    #[test]
+    fn what_is_taken_ahead_is_a_pause() {
+        let mut bucket = half();
+        bucket.take(1500.0);
+        assert!(near(bucket.pause(), 1500.0));
+        assert!(near(bucket.time(500.0), 2000.0));
+        bucket.take(1000.0);
+        assert!(near(bucket.pause(), 3500.0));
+    }
+
+    #[test]
+    fn time_and_work_agree_from_any_state() {
+        for taken in [0.0, 300.0, 1000.0, 2000.0] {
+            for work in [1.0, 400.0, 1500.0, 9000.0] {
+                let mut bucket = half();
+                bucket.take(taken);
+                let time = bucket.time(work);
+                assert!(near(bucket.work(time / 3.0) + bucket.work(time), work));
+            }
+        }
+    }
+
+    #[test]
+    fn a_rest_costs_looks_and_fills_no_more_than_a_burst() {
+        let mut bucket = half();
+        bucket.take(600.0);
+        bucket.rest(1000.0, false);
+        assert!(bucket.left > 0.0 && bucket.left < 300.0, "{bucket:?}");
+        bucket.rest(1e6, false);
+        assert!(bucket.left > 900.0 && bucket.left <= 1000.0, "{bucket:?}");
+        assert!(bucket.next > 1e6 && bucket.next <= 1e6 + 2000.0);
+    }
+}
