@@ -1,10 +1,14 @@
-//! The heap that ranks run with: glibc's, without its caches per thread.
+//! The heap that ranks run with: glibc's, without its caches per thread, and slower to give memory
+//! back.
 //!
 //! Activations are aligned to 64 bytes, and glibc (seen with 2.36) makes room for that by cutting
 //! some tens of bytes off both sides of a block that is a little larger. Where it caches these
 //! for the thread they are not joined with the block again when it is freed: the hole is just too
 //! small for the next activation of the same size, and the heap grows to a multiple of what is
-//! in use. glibc reads this setting before `main` alone, from the environment, so that the
+//! in use. Where a frame's activations are freed and made again, the system would take their pages
+//! and hand out new, empty ones for every frame, which is several percent of a Run; the thresholds
+//! keep those that a frame uses, and still give back what loading used (weights, in larger blocks).
+//! glibc reads these settings before `main` alone, from the environment, so that the
 //! program starts itself again, once, as the same process.
 
 use std::ffi::{OsStr, OsString};
@@ -12,25 +16,30 @@ use std::ffi::{OsStr, OsString};
 /// What glibc reads.
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
 const TUNABLES: &str = "GLIBC_TUNABLES";
-#[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
-const CACHES: &str = "glibc.malloc.tcache_count";
+/// No caches per thread; blocks from 8 MiB are mapped and given back one by one; of smaller ones
+/// up to 64 MiB are kept when they are free.
+const SETTINGS: [(&str, &str); 3] = [
+    ("glibc.malloc.tcache_count", "0"),
+    ("glibc.malloc.mmap_threshold", "8388608"),
+    ("glibc.malloc.trim_threshold", "67108864"),
+];
 /// Set by the first start for the second, which must be the last one also where the system takes
 /// the other variable away (it does from programs with more rights than their user).
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
 const AGAIN: &str = "AUTODICE_STARTED_AGAIN";
 
-/// Starts this program again with the same arguments and the setting, where it lacks. Returns in
-/// the second start, where the user has set it (`GLIBC_TUNABLES=glibc.malloc.tcache_count=7` is
-/// glibc's own number), where there is no glibc, and where the system refuses: then it is only
-/// memory that is lost. To be called before MPI starts and before there are threads.
-pub fn without_caches() {
+/// Starts this program again with the same arguments and the settings, where some lack. Returns in
+/// the second start, where the user has set them all, where there is no glibc, and where the system
+/// refuses: then only memory and some time are lost. To be called before MPI starts and before
+/// there are threads.
+pub fn with_own_settings() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         use std::os::unix::process::CommandExt;
 
         let again = std::env::var_os(AGAIN).is_some();
         if again {
-            log::debug!("started again, for a heap without caches");
+            log::debug!("started again, for the heap's settings");
         }
         let Some(tunables) = wanted(std::env::var_os(TUNABLES).as_deref(), again) else {
             return;
@@ -48,19 +57,29 @@ pub fn without_caches() {
     }
 }
 
-/// The variable's new value, where the program is to start again.
+/// The settings as `GLIBC_TUNABLES` takes them, for programs that measure ranks without being one.
+pub fn heap_settings() -> String {
+    let settings = SETTINGS.map(|(name, value)| format!("{name}={value}"));
+    settings.join(":")
+}
+
+/// The variable's new value, where the program is to start again: what the user set stays.
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
 fn wanted(tunables: Option<&OsStr>, again: bool) -> Option<OsString> {
     let given = tunables.unwrap_or_default();
-    if again || given.to_string_lossy().contains(CACHES) {
+    let text = given.to_string_lossy();
+    let lacks = |(name, _): &&(&str, &str)| !text.contains(name);
+    let missing: Vec<_> = SETTINGS.iter().filter(lacks).collect();
+    if again || missing.is_empty() {
         return None;
     }
     let mut tunables = given.to_os_string();
-    if !given.is_empty() {
-        tunables.push(":");
+    for (name, value) in missing {
+        if !tunables.is_empty() {
+            tunables.push(":");
+        }
+        tunables.push(format!("{name}={value}"));
     }
-    tunables.push(CACHES);
-    tunables.push("=0");
     Some(tunables)
 }
 
@@ -69,21 +88,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_setting_joins_what_is_there() {
+    fn the_settings_join_what_is_there() {
         let wanted = |given: Option<&str>| wanted(given.map(OsStr::new), false);
-        let own = Some("glibc.malloc.tcache_count=0".into());
-        assert_eq!(wanted(None), own);
-        assert_eq!(wanted(Some("")), own);
+        let own = heap_settings();
+        assert_eq!(wanted(None), Some(own.clone().into()));
+        assert_eq!(wanted(Some("")), Some(own.clone().into()));
         let other = "glibc.rtld.optional_static_tls=16384";
-        let both = format!("{other}:glibc.malloc.tcache_count=0");
-        assert_eq!(wanted(Some(other)), Some(both.into()));
+        assert_eq!(wanted(Some(other)), Some(format!("{other}:{own}").into()));
     }
 
     #[test]
     fn what_the_user_set_stays_and_nothing_starts_twice() {
-        let set = Some(OsStr::new("glibc.malloc.tcache_count=7"));
-        assert_eq!(wanted(set, false), None);
-        assert_eq!(wanted(set, true), None);
+        let set = OsStr::new("glibc.malloc.tcache_count=7");
+        let joined = wanted(Some(set), false).unwrap().into_string().unwrap();
+        assert!(joined.starts_with("glibc.malloc.tcache_count=7:glibc.malloc.mmap_threshold="));
+        assert!(!joined.contains("tcache_count=0"));
+        assert_eq!(wanted(Some(OsStr::new(&joined)), false), None, "all is set");
+        assert_eq!(wanted(Some(set), true), None);
         assert_eq!(wanted(None, true), None);
     }
 }

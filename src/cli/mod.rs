@@ -13,6 +13,8 @@ pub mod simulate;
 pub mod tables;
 pub mod workbench;
 
+pub use heap::heap_settings;
+
 /// Parses `NAME=N`, the length of a symbolic dimension.
 fn shape(text: &str) -> Result<(String, usize), String> {
     let parsed = text.split_once('=').and_then(|(name, length)| {

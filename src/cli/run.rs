@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
             Some(_) => ExitCode::SUCCESS,
         };
     }
-    heap::without_caches();
+    heap::with_own_settings();
     if arguments.threads_as_ranks {
         return threads(&arguments);
     }
