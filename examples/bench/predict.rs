@@ -173,8 +173,8 @@ fn platform(
     Ok(())
 }
 
-/// Frames that cost next to nothing to read: making synthetic ones takes rank 0 about 3 ms of CPU
-/// each, which is no part of a prediction.
+/// Frames that cost next to nothing to read: making synthetic ones takes CPU time of rank 0's host,
+/// which is no part of a prediction.
 fn frames_file() -> Vec<u8> {
     let shape = [INPUTS, 3, 224, 224];
     let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape:?}, }}")

@@ -21,8 +21,8 @@ const LATER_GROWTH: f64 = 0.1;
 /// How long looks at a long message are without sleep.
 const HOT_US: f64 = 20_000.0;
 /// Likewise beside a Run.
-const BESIDE_EVERY_US: f64 = 300.0;
-const BESIDE_SHORT_US: f64 = 1000.0;
+const BESIDE_EVERY_US: f64 = 1050.0;
+const BESIDE_SHORT_US: f64 = 4000.0;
 const BESIDE_GROWTH: f64 = 0.25;
 
 /// One rank's CPU time.
