@@ -7,8 +7,8 @@ use autodice::comm::Link;
 use autodice::ids::Rank;
 
 use crate::lab::{is_over, median, Case, Quota, Rule, Sample};
-use crate::launch::{print_sample, run_workers};
-use crate::net::Net;
+use crate::launch::print_sample;
+use crate::net;
 use crate::ranks::{self, probed, told};
 use crate::record::{Bar, Record};
 
@@ -49,23 +49,14 @@ pub fn lab_links(quota: Quota) -> Result<Record> {
     for (name, lab, cpu, rate, mbit, is_bar) in CASES {
         let (cpu, rate) = (format!("cpu={cpu}"), format!("rate={rate}"));
         let changes = [("e1", &cpu[..]), ("e2", &cpu), ("e1", &rate), ("e2", &rate)];
-        let measured = match Net::up(lab, &changes) {
-            Ok(net) => {
-                let arguments = [
-                    "lab".to_string(),
-                    name.to_string(),
-                    quota.wanted.to_string(),
-                    quota.limit.as_secs_f64().to_string(),
-                ];
-                let (measured, said) = run_workers(net.mpirun()?, &arguments)?;
-                notes.extend(said);
-                measured
-            }
-            Err(why) => {
-                notes.push(format!("{name}: not measured: {why:#}"));
-                vec![]
-            }
-        };
+        let arguments = [
+            "lab".to_string(),
+            name.to_string(),
+            quota.wanted.to_string(),
+            quota.limit.as_secs_f64().to_string(),
+        ];
+        let (measured, said) = net::measured(lab, &changes, name, &arguments)?;
+        notes.extend(said);
         let case = Case::of(&measured, name);
         let bar = |bar: &'static str| if is_bar { bar } else { "" };
         let share = |value: &str| (case.median(value) / mbit, " of the rate");

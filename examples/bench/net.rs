@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
-use crate::launch::{mpirun, timed};
+use crate::lab::Sample;
+use crate::launch::{mpirun, run_workers, timed};
 
 /// Sets the hosts up and removes them.
 const SCRIPT: &str = "scripts/lab.sh";
@@ -71,6 +72,23 @@ impl Net {
         let mut command = mpirun(ranks);
         command.args(flags.lines());
         Ok(command)
+    }
+}
+
+/// The samples of a job of two ranks over the changed hosts of a lab, and what it said; none, and
+/// why, where the lab cannot be had.
+///
+/// # Errors
+/// Where the job fails.
+pub fn measured(
+    lab: &str,
+    changes: &[(&str, &str)],
+    name: &str,
+    arguments: &[String],
+) -> Result<(Vec<Sample>, Vec<String>)> {
+    match Net::up(lab, changes) {
+        Ok(net) => run_workers(net.mpirun()?, arguments),
+        Err(why) => Ok((vec![], vec![format!("{name}: not measured: {why:#}")])),
     }
 }
 

@@ -13,9 +13,9 @@ use autodice::runner::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::{is_over, median, Case, Quota, Rule, Sample};
-use crate::launch::{print_sample, run_workers};
+use crate::launch::print_sample;
 use crate::models;
-use crate::net::Net;
+use crate::net;
 use crate::ranks::{self, load, probed, run, told, Ran};
 use crate::record::{Bar, Record};
 
@@ -40,24 +40,16 @@ pub fn overlap_net(folder: &Path, quota: Quota) -> Result<Record> {
     let (mut samples, mut bars, mut notes) = (vec![], vec![], vec![]);
     for (rate, name, is_bar) in RATES {
         let rate = format!("rate={rate}");
-        let measured = match Net::up("pair", &[("e1", &rate), ("e2", &rate)]) {
-            Ok(net) => {
-                let arguments = [
-                    "overlap-net".to_string(),
-                    model.display().to_string(),
-                    name.to_string(),
-                    quota.wanted.to_string(),
-                    quota.limit.as_secs_f64().to_string(),
-                ];
-                let (measured, said) = run_workers(net.mpirun()?, &arguments)?;
-                notes.extend(said);
-                measured
-            }
-            Err(why) => {
-                notes.push(format!("{name}: not measured: {why:#}"));
-                vec![]
-            }
-        };
+        let arguments = [
+            "overlap-net".to_string(),
+            model.display().to_string(),
+            name.to_string(),
+            quota.wanted.to_string(),
+            quota.limit.as_secs_f64().to_string(),
+        ];
+        let changes = [("e1", &rate[..]), ("e2", &rate)];
+        let (measured, said) = net::measured("pair", &changes, name, &arguments)?;
+        notes.extend(said);
         let case = Case::of(&measured, name);
         let what = |what: &str| format!("{what}, vgg16 by rows on 2 hosts, {name}");
         let bar = |bar: &'static str| if is_bar { bar } else { "" };
