@@ -7,7 +7,7 @@
 //! small for the next activation of the same size, and the heap grows to a multiple of what is
 //! in use. Where a frame's activations are freed and made again, the system would take their pages
 //! and hand out new, empty ones for every frame, which is several percent of a Run; the thresholds
-//! keep those that a frame uses, and still give back what loading used (weights, in larger blocks).
+//! keep those that a frame uses, and still give back most of what loading used (weights).
 //! glibc reads these settings before `main` alone, from the environment, so that the
 //! program starts itself again, once, as the same process.
 
@@ -16,12 +16,12 @@ use std::ffi::{OsStr, OsString};
 /// What glibc reads.
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// No caches per thread; blocks from 8 MiB are mapped and given back one by one; of smaller ones
-/// up to 64 MiB are kept when they are free.
+/// No caches per thread; blocks from 20 MiB are mapped and given back one by one; of smaller ones
+/// up to 32 MiB are kept at the heap's end when they are free.
 const SETTINGS: [(&str, &str); 3] = [
     ("glibc.malloc.tcache_count", "0"),
-    ("glibc.malloc.mmap_threshold", "8388608"),
-    ("glibc.malloc.trim_threshold", "67108864"),
+    ("glibc.malloc.mmap_threshold", "20971520"),
+    ("glibc.malloc.trim_threshold", "33554432"),
 ];
 /// Set by the first start for the second, which must be the last one also where the system takes
 /// the other variable away (it does from programs with more rights than their user).
