@@ -50,6 +50,7 @@
 //! | 6 | [`comm`] | `Link`: ranks as threads or MPI processes (`comm/world.rs`, all of the MPI) |
 //! | 6 | [`binding`] | threads on cores (`binding/hwloc.rs`, all of the hwloc) |
 //! | 6 | [`frames`] | input sources, output sinks |
+//! | 6 | [`heap`] | how glibc keeps memory: while loading, while frames run |
 //! | 4 | [`cost`] | a plan on a platform: clocks, links, memory, joules |
 //! | 3 | [`plan`] | the waist: types, compilers, check, tally, dump |
 //! | 2 | [`graph`], [`platform`]; [`spec`] | the model's facts, machines; what was asked |
@@ -71,7 +72,7 @@
 //!   unwinds, past a live communicator: that would hang in `MPI_Finalize`.
 //! - **Files and messages are untrusted**: sizes are checked before memory is reserved, lengths
 //!   against the plan before anything is used.
-//! - **`unsafe` is in `comm/world.rs` alone.**
+//! - **`unsafe` is in `comm/world.rs` and `heap.rs` alone**: MPI's requests, glibc's parameters.
 //!
 //! # Cross-cutting
 //!
@@ -89,6 +90,7 @@ pub mod engine;
 pub mod frames;
 pub mod geometry;
 pub mod graph;
+pub mod heap;
 pub mod ids;
 pub mod model;
 pub mod plan;

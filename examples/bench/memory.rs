@@ -71,9 +71,9 @@ pub fn memory(folder: &Path) -> Result<Record> {
         }
     }
     let how = "`autodice-run` on 8 frames, shared memory, without --verify; VmHWM of each rank \
-        at its end, the largest of three jobs. Allowed: weights as packed and what loading \
-        takes besides, parts and messages of all frames in flight, the largest piece's inner activations, as \
-        the plan's tally has them, and 64 MB. 1 MB = 10^6 bytes.";
+        at its end, the largest of three jobs. Allowed: weights while they are loaded, or \
+        as packed with parts and messages of all frames in flight and the largest piece's inner \
+        activations, whichever is more, as the plan's tally has them, and 64 MB. 1 MB = 10^6 bytes.";
     Ok(Record {
         part: "memory",
         how: how.into(),

@@ -47,7 +47,7 @@ pub fn pair_memory(folder: &Path) -> Result<Record> {
             notes.extend(ranks.enumerate().map(|(rank, tally)| {
                 let [weights, load, parts, messages, inner] = [
                     tally.held_bytes,
-                    tally.load_bytes,
+                    tally.loading_peak,
                     tally.part_bytes,
                     tally.message_bytes,
                     tally.inner_bytes,
@@ -55,7 +55,7 @@ pub fn pair_memory(folder: &Path) -> Result<Record> {
                 .map(|bytes| bytes as f64 / MB);
                 format!(
                     "{name}, {split}, rank {rank}: the tally says weights {weights:.2}, \
-                     loading {load:.2}, parts {parts:.2}, messages {messages:.2}, inner \
+                     {load:.2} at the worst of loading, parts {parts:.2}, messages {messages:.2}, inner \
                      {inner:.2} MB"
                 )
             }));

@@ -50,6 +50,7 @@ pub fn start() -> Result<(Shared, Rc<RefCell<World>>)> {
         .unwrap_or(0);
     take_core(rank)?;
     sharpen_sleeps();
+    autodice::heap::for_frames();
     let world = Rc::new(RefCell::new(World::init()?));
     Ok((Shared(Rc::clone(&world)), world))
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-mod heap;
 pub mod logger;
 mod profile;
 pub mod report;
@@ -12,8 +11,6 @@ pub mod show;
 pub mod simulate;
 pub mod tables;
 pub mod workbench;
-
-pub use heap::heap_settings;
 
 /// Parses `NAME=N`, the length of a symbolic dimension.
 fn shape(text: &str) -> Result<(String, usize), String> {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::{heap, logger};
+use super::logger;
 use crate::comm::Link;
+use crate::heap;
 use crate::runner::{quiet_panics, run_job, run_profile, sharpen_sleeps, DEFECT, FAILED};
 use crate::runner::{End, Failure, Finished, Place, ProfileRequest, Request};
 

@@ -302,11 +302,12 @@ impl World {
         self.spare.pop().unwrap_or_else(|| vec![0; bytes])
     }
 
-    /// Starts sending `count` bytes.
+    /// Starts sending bytes; where it `waits`, the request completes no sooner than the receive of
+    /// them has started.
     ///
     /// # Safety
     /// They stay readable and unchanged until the request completes.
-    unsafe fn start_send(&mut self, id: SendId, key: Key, from: *const u8, count: usize) -> bool {
+    unsafe fn start_send(&mut self, id: SendId, key: Key, bytes: &[u8], waits: bool) -> bool {
         let (channel, to, tag) = key;
         let comm = self.comms[channel as usize];
         let (to_rank, tag) = (int(to.index()), int(tag as usize));
@@ -314,7 +315,11 @@ impl World {
         // SAFETY: by this function's contract; the request is kept until it completes.
         let code = unsafe {
             let request = &mut request;
-            ffi::MPI_Isend(from.cast(), int(count), byte(), to_rank, tag, comm, request)
+            let (from, count) = (bytes.as_ptr().cast(), int(bytes.len()));
+            match waits {
+                true => ffi::MPI_Issend(from, count, byte(), to_rank, tag, comm, request),
+                false => ffi::MPI_Isend(from, count, byte(), to_rank, tag, comm, request),
+            }
         };
         self.keep(code, request, Owner::Send(id), "send to", to)
     }
@@ -625,11 +630,14 @@ impl Link for World {
             with_head += body.len();
             chunks = [].chunks(1);
         }
+        // Set-up: what a rank has not asked for yet waits here. MPI would hold all of its weights
+        // in memory of its own there, beside those that the rank is loading.
+        let waits = channel == Channel::Deploy && body.len() > self.form.short;
         // SAFETY: `sends` owns head and payload until the last of these requests completes; the
         // bytes of either are on the heap and have the same address wherever the owner moves.
         let started = unsafe {
-            let head = self.start_send(id, key, head.as_ptr(), with_head);
-            let body = |chunk: &[u8]| self.start_send(id, key, chunk.as_ptr(), chunk.len());
+            let head = self.start_send(id, key, &head[..with_head], waits);
+            let body = |chunk: &[u8]| self.start_send(id, key, chunk, false);
             usize::from(head) + chunks.map(body).filter(|&started| started).count()
         };
         let is_long = header.length > self.form.short as u64;

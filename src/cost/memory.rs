@@ -1,34 +1,34 @@
-//! Peak memory of a rank's process: weights, frames, and what a process has besides.
+//! Peak memory of a rank's process: what a process has anyway, and weights while they are loaded or
+//! frames after that, whichever is more.
 //!
-//! The constants were fitted to VmHWM under Open MPI 4.1.4 and glibc 2.36 (shared memory on one
-//! machine); README.md says how well that does.
+//! The constants were fitted to VmHWM under Open MPI 4.1.4 and glibc 2.36, over shared memory and
+//! in the edge lab; BENCHMARKS.md says how well that does.
 
 use std::collections::BTreeSet;
 
-use super::Work;
 use crate::graph::{activation_bytes, Graph};
 use crate::ids::{PartId, Rank};
 use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 35_000_000;
-/// Rank 0 besides: the model's facts, decoding and collecting.
-const LEAD: u64 = 3_000_000;
-/// A piece's own nodes and plans in the engine.
-const PIECE: u64 = 150_000;
-/// Blocks above this go back to the system when they are freed (glibc's largest threshold);
-/// smaller ones the heap keeps.
-const LARGE: u64 = 32 << 20;
+const RUNTIME: u64 = 36_000_000;
+/// Rank 0 besides: decoding and collecting.
+const LEAD: u64 = 1_000_000;
+/// A node of a piece in the engine.
+const NODE: u64 = 22_000;
+/// A piece's inner activations leave holes in the heap: percent of their size.
+const INNER_PERCENT: u64 = 130;
 
 /// Bytes of a rank's process at its peak, set-up included.
-pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally, work: &Work) -> u64 {
+pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) -> u64 {
     let window = u64::from(plan.window);
     let turns = 0..plan.cycle as usize;
     let frames = turns
         .map(|turn| frames_bytes(graph, plan, rank, turn))
         .max();
-    let pieces = plan.ranks[rank.index()].pieces.len() as u64;
+    let pieces = plan.ranks[rank.index()].pieces.iter();
+    let nodes: usize = pieces.map(|piece| piece.nodes.len()).sum();
     let lead = match rank {
         Rank(0) => {
             let inputs = graph
@@ -41,36 +41,13 @@ pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally, wo
         }
         _ => 0,
     };
-    let loading = tally.load_bytes.saturating_sub(packed_later(graph, work));
-    [
-        tally.held_bytes,
-        loading,
-        frames.unwrap_or(0),
-        tally.inner_bytes,
-        pieces * PIECE,
-        lead,
-    ]
-    .into_iter()
-    .fold(RUNTIME, u64::saturating_add)
-}
-
-/// Of large matrices one is there raw and packed at a time: while the largest is, the others are
-/// not packed yet or no longer raw.
-fn packed_later(graph: &Graph, work: &Work) -> u64 {
-    let mut slices = BTreeSet::new();
-    for (_, _, weight, region) in work.iter().flat_map(|work| &work.weights) {
-        slices.insert((*weight, region));
-    }
-    let bytes = |&(weight, region): &(crate::ids::WeightId, &crate::geometry::Region)| {
-        (region.volume() * graph.weight(weight).dtype.size()) as u64
-    };
-    let sizes: Vec<u64> = slices
-        .iter()
-        .map(bytes)
-        .filter(|&size| size > LARGE)
-        .collect();
-    let largest = sizes.iter().max().copied().unwrap_or(0);
-    sizes.iter().sum::<u64>() - largest
+    let running = tally
+        .held_bytes
+        .saturating_add(frames.unwrap_or(0))
+        .saturating_add(tally.inner_bytes.saturating_mul(INNER_PERCENT) / 100);
+    [nodes as u64 * NODE, lead, tally.loading_peak.max(running)]
+        .into_iter()
+        .fold(RUNTIME, u64::saturating_add)
 }
 
 /// Bytes of all frames in flight: a landing for every message of each; one frame where it holds

@@ -216,7 +216,7 @@ pub fn cost(
     let joules = energy::joules(platform, places, &replayed);
     let own = tally.ranks.iter().enumerate();
     let needed: Vec<u64> = own
-        .map(|(i, own)| rank_memory(graph, plan, Rank::new(i), own, &works.0[i]))
+        .map(|(i, own)| rank_memory(graph, plan, Rank::new(i), own))
         .collect();
     let limits = memory::limits(platform, places, &needed);
     let ranks = tally.ranks.iter().enumerate().map(|(index, own)| {

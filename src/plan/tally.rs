@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::weights::{held_bytes, load_bytes, loading_of};
+use super::weights::{held_bytes, loading_of, loading_peak};
 use super::{piece_work, Piece, PieceWork, Plan, Step};
 use crate::geometry::Region;
 use crate::graph::{macs_over, Graph, NeedError};
@@ -23,8 +23,8 @@ pub struct RankTally {
     /// Bytes of those slices as the engine holds them, nearly: one packed copy of each, and no raw
     /// one.
     pub held_bytes: u64,
-    /// Bytes of raw slices that are in memory beside that while the pieces are loaded, at most.
-    pub load_bytes: u64,
+    /// Bytes of weights, packed and raw, at the worst moment of loading them.
+    pub loading_peak: u64,
     /// Bytes of the parts that live at once in one frame, at most. A part that receives lives
     /// from the frame's opening, one that is sent to the frame's end.
     pub part_bytes: u64,
@@ -50,16 +50,15 @@ pub struct TurnTally {
 }
 
 impl RankTally {
-    /// An estimate of all bytes with `window` frames in flight: weights as they are held, what
-    /// loading them takes besides (the allocator may keep it), and frames; one piece runs at a
-    /// time.
+    /// An estimate of all bytes with `window` frames in flight: weights while they are loaded, or
+    /// weights as they are held and frames, whichever is more; one piece runs at a time.
     pub fn memory(&self, window: u32) -> u64 {
         let frame = self.part_bytes.saturating_add(self.message_bytes);
         let frames = frame.saturating_mul(u64::from(window));
         self.held_bytes
-            .saturating_add(self.load_bytes)
             .saturating_add(frames)
             .saturating_add(self.inner_bytes)
+            .max(self.loading_peak)
     }
 }
 
@@ -88,7 +87,7 @@ pub(crate) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> 
         RankTally {
             weight_bytes: weight_bytes(graph, works),
             held_bytes: held_bytes(graph, &loading),
-            load_bytes: load_bytes(graph, works, &loading),
+            loading_peak: loading_peak(graph, works, &loading, rank != Rank(0)),
             part_bytes: turns
                 .clone()
                 .map(|t| part_bytes(graph, plan, rank, t))

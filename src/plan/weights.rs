@@ -83,54 +83,74 @@ pub(super) fn loading_of(graph: &Graph, plan: &Plan, rank: Rank, works: &[PieceW
 /// this says. Sixteen is the narrowest panel of an AVX-512 machine: measured over the standard
 /// architectures, what is held differs from this by a few percent.
 pub(super) fn held_bytes(graph: &Graph, loading: &Loading) -> u64 {
-    let bytes = loading.slices.iter().map(|(weight, region)| {
-        let item = graph.weight(*weight).dtype.size();
-        let rows = region.0.first().map_or(1, |axis| axis.len());
-        let elements = match region.volume().checked_div(rows) {
-            Some(depth) if region.rank() > 1 => rows
-                .next_multiple_of(PANEL)
-                .saturating_mul(depth.saturating_add(1)),
-            _ => region.volume(),
-        };
-        elements.saturating_mul(item) as u64
-    });
+    let bytes = loading
+        .slices
+        .iter()
+        .map(|slice| packed_bytes(graph, slice));
     bytes.fold(0, u64::saturating_add)
 }
 
-/// Bytes that a rank has beside those while it loads, at most: raw elements of the piece in the
-/// engine's hands and what it has packed of them once more than needed, slices that have come and
-/// a later piece asks for too, and those that arrive meanwhile.
-pub(super) fn load_bytes(graph: &Graph, works: &[PieceWork], loading: &Loading) -> u64 {
-    let bytes: Vec<u64> = loading
-        .slices
-        .iter()
-        .map(|(weight, region)| (region.volume() * graph.weight(*weight).dtype.size()) as u64)
-        .collect();
+fn packed_bytes(graph: &Graph, (weight, region): &SliceKey) -> u64 {
+    let item = graph.weight(*weight).dtype.size();
+    let rows = region.0.first().map_or(1, |axis| axis.len());
+    let elements = match region.volume().checked_div(rows) {
+        Some(depth) if region.rank() > 1 => rows
+            .next_multiple_of(PANEL)
+            .saturating_mul(depth.saturating_add(1)),
+        _ => region.volume(),
+    };
+    elements.saturating_mul(item) as u64
+}
+
+/// Bytes of weights at the worst moment of loading: packed ones so far, raw ones in the engine's
+/// hands and on their way. Of a piece's weights the engine packs matrices first, one by one, and
+/// keeps the raw kernels of convolutions until all are packed. `receives`: from messages, so that
+/// the next slices arrive meanwhile.
+pub(super) fn loading_peak(
+    graph: &Graph,
+    works: &[PieceWork],
+    loading: &Loading,
+    receives: bool,
+) -> u64 {
+    let raw_bytes =
+        |(weight, region): &SliceKey| (region.volume() * graph.weight(*weight).dtype.size()) as u64;
+    let raw: Vec<u64> = loading.slices.iter().map(raw_bytes).collect();
     let places = loading.slices.iter().enumerate();
     let places: BTreeMap<(WeightId, &Region), usize> = places
         .map(|(i, (weight, region))| ((*weight, region), i))
         .collect();
     let mut left = loading.uses.clone();
-    let (mut come, mut kept, mut peak) = (0, 0u64, 0u64);
+    let (mut come, mut packed, mut kept, mut peak) = (0, 0u64, 0u64, 0u64);
     for piece in &loading.pieces {
-        let asked = works[piece.index()].weights.iter();
-        let asked = asked.map(|(_, _, weight, region)| places[&(*weight, region)]);
-        let mut own = 0u64;
-        for place in asked {
+        let (mut own, mut matrices, mut largest, mut new) = (0u64, 0u64, 0u64, 0u64);
+        for (_, _, weight, region) in &works[piece.index()].weights {
+            let place = places[&(*weight, region)];
             if place == come {
                 come += 1;
-                kept = kept.saturating_add(bytes[place]);
-            } else {
-                own = own.saturating_add(bytes[place]);
+                kept = kept.saturating_add(raw[place]);
+                let size = packed_bytes(graph, &loading.slices[place]);
+                new = new.saturating_add(size);
+                if region.rank() == 2 {
+                    matrices = matrices.saturating_add(raw[place]);
+                    largest = largest.max(size);
+                }
             }
-            own = own.saturating_add(bytes[place]);
+            own = own.saturating_add(raw[place]);
             left[place] -= 1;
             if left[place] == 0 {
-                kept -= bytes[place];
+                kept -= raw[place];
             }
         }
-        let ahead = bytes[come..].iter().take(SLICES_AHEAD).copied();
-        peak = peak.max(ahead.fold(own.saturating_add(kept), u64::saturating_add));
+        let ahead = raw[come..]
+            .iter()
+            .take(if receives { SLICES_AHEAD } else { 0 });
+        let beside = ahead.fold(kept.saturating_add(packed), |sum, raw| {
+            sum.saturating_add(*raw)
+        });
+        let packing_matrices = own.saturating_add(largest);
+        let packing_kernels = new.saturating_add(own - matrices);
+        peak = peak.max(beside.saturating_add(packing_matrices.max(packing_kernels)));
+        packed = packed.saturating_add(new);
     }
     peak
 }

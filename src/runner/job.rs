@@ -21,6 +21,7 @@ use super::seat::take_seat;
 use super::setup::{agree_on_plan, aside, cast, share, verdict, Ready, Seats};
 use crate::comm::collective::CollectiveError;
 use crate::comm::{Link, LinkError};
+use crate::heap;
 use crate::ids::Rank;
 
 /// The silence that counts as failure until the spec says another.
@@ -136,6 +137,7 @@ pub fn run_job(
     request: &Request,
 ) -> Result<Option<Finished>, End> {
     let started = Instant::now();
+    heap::for_loading();
     let mut pulse = Pulse::new(link, WATCHDOG);
     let name = format!("rank {}@{}", pulse.rank(), place.host);
     let mut lead = read_files(&mut pulse, place, request)?;
@@ -174,6 +176,7 @@ fn play(
         (None, _) => Origin::Messages(cache),
     };
     let pieces = load(link, place, &program, origin, seat.engine(), seat.binder())?;
+    heap::for_frames();
     let setup = started.elapsed();
     let ran = super::stream::run(link, place, &program, &seat, pieces, lead, request)?;
     finish(link, place, &program, &seat, (ran, setup), (seats, request))

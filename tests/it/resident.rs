@@ -157,11 +157,11 @@ fn a_row_cut_rank_of_vgg16_holds_one_packed_copy_of_its_weights() {
     let said = tally(&fixture.graph, &plan).expect("a tally").ranks[1].clone();
     let ratio = held as f64 / one_copy as f64;
     println!(
-        "{} pieces hold {held} bytes, {ratio:.3} × one packed copy ({one_copy}); said {} + {} while \
-         loading; VmRSS grew by {} bytes",
+        "{} pieces hold {held} bytes, {ratio:.3} × one packed copy ({one_copy}); said {}, {} at the \
+         worst of loading; VmRSS grew by {} bytes",
         pieces.len(),
         said.held_bytes,
-        said.load_bytes,
+        said.loading_peak,
         more * 1024
     );
     assert!(ratio <= 1.15, "{ratio}");

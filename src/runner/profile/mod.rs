@@ -85,6 +85,8 @@ pub fn run_profile(
     request: &ProfileRequest,
 ) -> Result<Option<Profiled>, End> {
     let started = Instant::now();
+    // Pieces run as in a job, once each has been loaded.
+    crate::heap::for_frames();
     let mut pulse = Pulse::new(link, WATCHDOG);
     let name = format!("rank {}@{}", pulse.rank(), place.host);
     let guard = Guard::start(pulse.ticks(), WATCHDOG, name);

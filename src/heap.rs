@@ -1,28 +1,33 @@
-//! The heap that ranks run with: glibc's, without its caches per thread, and slower to give memory
-//! back.
+//! The heap that ranks run with: glibc's, without its caches per thread, lean while weights are
+//! loaded and slow to give memory back while frames run.
 //!
 //! Activations are aligned to 64 bytes, and glibc (seen with 2.36) makes room for that by cutting
 //! some tens of bytes off both sides of a block that is a little larger. Where it caches these
 //! for the thread they are not joined with the block again when it is freed: the hole is just too
 //! small for the next activation of the same size, and the heap grows to a multiple of what is
-//! in use. Where a frame's activations are freed and made again, the system would take their pages
-//! and hand out new, empty ones for every frame, which is several percent of a Run; the thresholds
-//! keep those that a frame uses, and still give back most of what loading used (weights).
-//! glibc reads these settings before `main` alone, from the environment, so that the
-//! program starts itself again, once, as the same process.
+//! in use. glibc reads the setting against that before `main` alone, from the environment, so that
+//! the program starts itself again, once, as the same process.
+//!
+//! While weights are loaded every larger block is a mapping of its own, which is gone when it is
+//! freed: raw weights leave no holes behind that nothing later fills. While frames run the same
+//! activations are freed and made again all the time: there blocks stay with the heap, because new
+//! pages for every frame would be several percent of a Run.
+
+#![allow(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 
 /// What glibc reads.
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
 const TUNABLES: &str = "GLIBC_TUNABLES";
-/// No caches per thread; blocks from 20 MiB are mapped and given back one by one; of smaller ones
-/// up to 32 MiB are kept at the heap's end when they are free.
-const SETTINGS: [(&str, &str); 3] = [
-    ("glibc.malloc.tcache_count", "0"),
-    ("glibc.malloc.mmap_threshold", "20971520"),
-    ("glibc.malloc.trim_threshold", "33554432"),
-];
+/// No caches per thread.
+const SETTINGS: [(&str, &str); 1] = [("glibc.malloc.tcache_count", "0")];
+/// Bytes from which a block is a mapping of its own, while weights are loaded and while frames run:
+/// the latter is the most that glibc takes.
+const LOADING_MAPPED: i32 = 64 << 10;
+const FRAMES_MAPPED: i32 = 32 << 20;
+/// Bytes that a heap keeps at its end while frames run.
+const FRAMES_KEPT: i32 = 64 << 20;
 /// Set by the first start for the second, which must be the last one also where the system takes
 /// the other variable away (it does from programs with more rights than their user).
 #[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
@@ -54,6 +59,35 @@ pub fn with_own_settings() {
         program.args(arguments);
         let error = program.env(TUNABLES, tunables).env(AGAIN, "1").exec();
         log::debug!("the heap stays as it is: {error}");
+    }
+}
+
+/// From here on blocks of some size leave the process when they are freed.
+pub fn for_loading() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    set(libc::M_MMAP_THRESHOLD, "mmap_threshold", LOADING_MAPPED);
+}
+
+/// From here on freed blocks stay, for the next ones of their size.
+pub fn for_frames() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        set(libc::M_MMAP_THRESHOLD, "mmap_threshold", FRAMES_MAPPED);
+        set(libc::M_TRIM_THRESHOLD, "trim_threshold", FRAMES_KEPT);
+    }
+}
+
+/// Sets one of glibc's parameters, unless the user has.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn set(parameter: libc::c_int, name: &str, value: i32) {
+    let given = std::env::var_os(TUNABLES).unwrap_or_default();
+    if given.to_string_lossy().contains(name) {
+        return;
+    }
+    // SAFETY: two numbers; glibc takes its own locks, and refuses values that it does not know.
+    let taken = unsafe { libc::mallopt(parameter, value) };
+    if taken == 0 {
+        log::debug!("the heap's {name} stays as it is");
     }
 }
 
@@ -95,16 +129,16 @@ mod tests {
         assert_eq!(wanted(Some("")), Some(own.clone().into()));
         let other = "glibc.rtld.optional_static_tls=16384";
         assert_eq!(wanted(Some(other)), Some(format!("{other}:{own}").into()));
+        assert!(own.contains("tcache_count=0"));
     }
 
     #[test]
     fn what_the_user_set_stays_and_nothing_starts_twice() {
         let set = OsStr::new("glibc.malloc.tcache_count=7");
-        let joined = wanted(Some(set), false).unwrap().into_string().unwrap();
-        assert!(joined.starts_with("glibc.malloc.tcache_count=7:glibc.malloc.mmap_threshold="));
-        assert!(!joined.contains("tcache_count=0"));
-        assert_eq!(wanted(Some(OsStr::new(&joined)), false), None, "all is set");
-        assert_eq!(wanted(Some(set), true), None);
+        assert_eq!(wanted(Some(set), false), None, "the user's stays");
+        let other = OsStr::new("glibc.malloc.arena_max=1");
+        assert!(wanted(Some(other), false).is_some());
+        assert_eq!(wanted(Some(other), true), None);
         assert_eq!(wanted(None, true), None);
     }
 }
