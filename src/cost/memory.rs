@@ -12,7 +12,7 @@ use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 36_000_000;
+const RUNTIME: u64 = 37_000_000;
 /// Rank 0 besides: decoding and collecting.
 const LEAD: u64 = 1_000_000;
 /// A node of a piece in the engine.

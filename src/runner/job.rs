@@ -18,7 +18,7 @@ use super::predict::predict;
 use super::pulse::{Guard, Pulse};
 use super::roles::Roles;
 use super::seat::take_seat;
-use super::setup::{agree_on_plan, aside, cast, share, verdict, Ready, Seats};
+use super::setup::{agree_on_plan, cast, on_lead, share, verdict, Ready, Seats};
 use crate::comm::collective::CollectiveError;
 use crate::comm::{Link, LinkError};
 use crate::heap;
@@ -140,7 +140,8 @@ pub fn run_job(
     heap::for_loading();
     let mut pulse = Pulse::new(link, WATCHDOG);
     let name = format!("rank {}@{}", pulse.rank(), place.host);
-    let mut lead = read_files(&mut pulse, place, request)?;
+    let files = request.clone();
+    let mut lead = on_lead(&mut pulse, place, move || prepare(&files))?;
     let bundle = lead.as_mut().map(Lead::take_bundle).unwrap_or_default();
     let ready = Arc::new(share(&mut pulse, place, bundle)?);
     pulse.set_watchdog(ready.spec.run.watchdog);
@@ -180,20 +181,4 @@ fn play(
     let setup = started.elapsed();
     let ran = super::stream::run(link, place, &program, &seat, pieces, lead, request)?;
     finish(link, place, &program, &seat, (ran, setup), (seats, request))
-}
-
-/// Rank 0 reads spec, model and inputs; all agree on whether that worked.
-fn read_files(
-    link: &mut dyn Link,
-    place: &Place<'_>,
-    request: &Request,
-) -> Result<Option<Lead>, End> {
-    let own = match link.rank() {
-        Rank(0) => {
-            let request = request.clone();
-            aside(link, move || prepare(&request))?.map(Some)
-        }
-        _ => Ok(None),
-    };
-    verdict(link, place, own)
 }

@@ -14,6 +14,7 @@ use crate::binding::{current_mask, Mask};
 use crate::comm::collective::{agree, agree_hash, broadcast_bytes, gather_bytes};
 use crate::comm::{Link, Mailbox};
 use crate::graph::{check_graph, Graph};
+use crate::ids::Rank;
 use crate::plan::{check, compile, stages, warnings, Plan};
 use crate::platform::match_roles;
 use crate::spec::{yaml, Spec};
@@ -146,6 +147,22 @@ pub fn aside<T: Send + 'static>(
     let mut mail = Mailbox::new(link);
     super::deploy::until(&mut mail, |_| Ok(worker.is_finished()))?;
     Ok(join(worker))
+}
+
+/// Rank 0 reads what only it has, aside; all agree on whether that worked.
+///
+/// # Errors
+/// `End`: rank 0 could not read it, or the link failed.
+pub fn on_lead<T: Send + 'static>(
+    link: &mut dyn Link,
+    place: &Place<'_>,
+    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<Option<T>, End> {
+    let own = match link.rank() {
+        Rank(0) => aside(link, read)?.map(Some),
+        _ => Ok(None),
+    };
+    verdict(link, place, own)
 }
 
 /// Starts work whose end wakes the calling thread.

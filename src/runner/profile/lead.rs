@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::failure::{Failure, WRONG_INPUT};
 use super::super::job::{End, Place};
 use super::super::lead::folder_of;
-use super::super::setup::{aside, garbled, greet, greeted, pump, verdict};
+use super::super::setup::{garbled, greet, greeted, pump, verdict};
 use super::super::setup::{Seats, BUNDLE_LIMIT, NOTE_LIMIT};
 use super::constants::Travelling;
 use super::file::{platform, Measured};
@@ -76,23 +76,11 @@ impl Crowd {
     }
 }
 
-/// Rank 0 reads the model and the platform file that is there; all agree on whether that worked.
-pub fn read_files(
-    link: &mut dyn Link,
-    place: &Place<'_>,
-    request: &ProfileRequest,
-) -> Result<Option<Lead>, End> {
-    let own = match link.rank() {
-        Rank(0) => {
-            let request = request.clone();
-            aside(link, move || prepare(&request))?.map(Some)
-        }
-        _ => Ok(None),
-    };
-    verdict(link, place, own)
-}
-
-fn prepare(request: &ProfileRequest) -> Result<Lead, Failure> {
+/// Rank 0 reads the model and the platform file that is there.
+///
+/// # Errors
+/// `Failure`: one line that names the file.
+pub fn prepare(request: &ProfileRequest) -> Result<Lead, Failure> {
     let wrong = |error: anyhow::Error| Failure::input(&error);
     let old = old_platform(&request.output)?;
     let source = read(&request.model, &request.shapes).map_err(wrong)?;

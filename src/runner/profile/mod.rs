@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::constants::Constants;
-use self::lead::{meet, read_files, share, tell, Common};
+use self::lead::{meet, prepare, share, tell, Common};
 use self::log::RankTimes;
 use self::nodes::{Bench, Signals};
 use self::teller::Teller;
@@ -38,7 +38,7 @@ use super::failure::{Failure, DEFECT};
 use super::job::{End, Place};
 use super::pulse::{Guard, Pulse};
 use super::seat::{sit, Seat};
-use super::setup::{aside, join, pump, spawn, verdict};
+use super::setup::{aside, join, on_lead, pump, spawn, verdict};
 use crate::comm::collective::agree;
 use crate::comm::{Link, Mailbox};
 use crate::ids::Rank;
@@ -90,7 +90,8 @@ pub fn run_profile(
     let mut pulse = Pulse::new(link, WATCHDOG);
     let name = format!("rank {}@{}", pulse.rank(), place.host);
     let guard = Guard::start(pulse.ticks(), WATCHDOG, name);
-    let lead = read_files(&mut pulse, place, request)?;
+    let files = request.clone();
+    let lead = on_lead(&mut pulse, place, move || prepare(&files))?;
     let common = Arc::new(share(&mut pulse, place, lead.as_ref())?);
     let crowd = meet(&mut pulse, place, &common, request.threads)?;
     let seat = sit(&mut pulse, place, &crowd.threads, None, &crowd.seats)?;
