@@ -85,7 +85,11 @@ impl Log {
         let model = (!self.model.is_empty()).then(|| watch.take(&self.model));
         // These hardly count in the quotient of wall and CPU time, so they come last.
         let wall_per_cpu = watch.wall_per_cpu();
-        let factor = if quota.is_some() { 1.0 } else { wall_per_cpu };
+        // What a quota takes is replayed by `cost`; what the host takes beyond is in the times.
+        let factor = match quota {
+            Some(quota) => (wall_per_cpu * quota.cores.min(1.0)).max(1.0),
+            None => wall_per_cpu,
+        };
         let run_us = watch.take(&self.empty) * factor;
         let (bytes, laps) = &self.copies;
         let copy_us = watch.take(laps) * factor;
