@@ -72,7 +72,7 @@
 //!   unwinds, past a live communicator: that would hang in `MPI_Finalize`.
 //! - **Files and messages are untrusted**: sizes are checked before memory is reserved, lengths
 //!   against the plan before anything is used.
-//! - **`unsafe` is in `comm/world.rs` and `heap.rs` alone**: MPI's requests, glibc's parameters.
+//! - **`unsafe` is in `comm/world` and `heap.rs` alone**: MPI's requests, glibc's parameters.
 //!
 //! # Cross-cutting
 //!

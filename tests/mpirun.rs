@@ -74,6 +74,7 @@ fn as_a_rank() {
     match case.as_str() {
         "ping-pong" => ping_pong(world),
         "mask" => mask(world),
+        "set-up" => set_up(world),
         case => link_cases::run(case, world),
     }
 }
@@ -233,6 +234,48 @@ fn a_long_message_takes_about_as_long_as_in_bare_mpi() {
             .copied()
             .fold(0.0, f64::max);
         assert!(best > 0.6, "{transport}: {job}");
+    }
+}
+
+/// Rank 0 sends rank 1 a long message of set-up, which is not sent before rank 1 asks for it: rank 1
+/// does not until rank 0 has looked for a while and says so.
+fn set_up(mut world: World) {
+    let other = Rank(1 - world.rank().0);
+    let landing = |bytes| Box::new(vec![0_u8; bytes]) as Box<dyn Landing>;
+    let header = Header::default();
+    if world.rank() == Rank(0) {
+        let payload: Arc<dyn Payload> = Arc::new(vec![7_u8; 100_000]);
+        world.send(Channel::Deploy, other, 1, header, Some(payload));
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            let event = world.poll().expect("the link holds");
+            assert!(event.is_none(), "sent to a rank that waits for nothing");
+        }
+        world.send(Channel::Control, other, 1, header, None);
+    } else {
+        world.receive(Channel::Control, other, 1, landing(0));
+    }
+    let mut events = 0;
+    while events < 2 {
+        let Some(event) = world.poll().expect("the link holds") else {
+            continue;
+        };
+        events += 1;
+        if let (Event::Received(..), 1) = (event, events) {
+            world.receive(Channel::Deploy, other, 1, landing(100_000));
+        }
+    }
+    world.close();
+}
+
+#[test]
+fn a_long_message_of_set_up_stays_with_its_sender_until_it_is_asked_for() {
+    // Over TCP, Open MPI takes such a message into memory of its own on the other side.
+    for flags in [&[][..], &TCP] {
+        let Some(mpirun) = Mpirun::new(2) else {
+            return;
+        };
+        case(mpirun.flags(flags), "set-up").expect_code(0, &format!("{flags:?}"));
     }
 }
 

@@ -27,7 +27,8 @@ pub enum Channel {
     Control,
     /// Signs of life.
     Heartbeat,
-    /// Set-up: specs, graphs, weights, verdicts.
+    /// Set-up: specs, graphs, weights, verdicts. A long message is sent when its receive has
+    /// started: what a rank is not ready for stays with its sender.
     Deploy,
     /// Activations.
     Data,
@@ -70,7 +71,7 @@ pub struct ReceiveId(pub u64);
 
 /// Something that completed.
 pub enum Event {
-    /// The payload is free again.
+    /// The payload is free again; on some channels (`Channel`) its receive has started, too.
     Sent(SendId),
     /// The message is here; `header.length` equals the landing's length.
     Received(ReceiveId, Header, Box<dyn Landing>),

@@ -1,4 +1,4 @@
-//! Ranks as MPI processes: the one file that speaks MPI.
+//! Ranks as MPI processes: the one room that speaks MPI (`world/calls.rs` has its calls).
 //!
 //! On the wire a message is its header and its payload in one MPI message where the payload is
 //! short (one copy on either side), else the header alone and then the payload, on the same tag,
@@ -12,15 +12,17 @@
 #![allow(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::{c_char, c_int};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
-use mpi::ffi;
+use anyhow::Result;
 
+use self::calls::{Address, Code, Communicator, Complete, Completed, Done, Request};
 use super::{Channel, Event, Header, Landing, Link, LinkError, Payload, ReceiveId, SendId};
 use crate::ids::Rank;
+
+mod calls;
+mod ping_pong;
 
 /// What all ranks of a job must have alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,11 @@ pub struct World {
     size: usize,
     form: Form,
     /// One communicator per channel.
-    comms: [ffi::MPI_Comm; CHANNELS],
+    communicators: [Communicator; CHANNELS],
     /// What MPI works on; `owners[i]` says for whom `requests[i]` is.
-    requests: Vec<ffi::MPI_Request>,
+    requests: Vec<Request>,
     owners: Vec<Owner>,
-    /// Where MPI writes what completed.
-    indices: Vec<c_int>,
-    statuses: Vec<ffi::MPI_Status>,
+    completed: Completed,
     sends: HashMap<SendId, Sending>,
     /// The first of each list is with MPI.
     receives: HashMap<Key, VecDeque<Receiving>>,
@@ -83,7 +83,7 @@ type Key = (Channel, Rank, u32);
 
 #[derive(Clone, Copy)]
 enum Owner {
-    Send(SendId),
+    Send(SendId, Rank),
     /// The header, and a short payload, of the first receive of its key.
     Head(Key),
     /// So many bytes of the payload of the first receive of its key.
@@ -114,20 +114,12 @@ struct Receiving {
 }
 
 const CHANNELS: usize = 4;
-const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
-const IN_STATUS: c_int = ffi::MPI_ERR_IN_STATUS as c_int;
 
 /// A long send that is older waits for its receiver: there is nothing to move.
 const MOVING: Duration = Duration::from_millis(10);
 
 /// How long `close` waits for what should be complete by then.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-
-/// Over TCP, a message above these does not move until the sender calls MPI again.
-const RAISED: [&str; 2] = [
-    "OMPI_MCA_btl_tcp_eager_limit",
-    "OMPI_MCA_btl_tcp_rndv_eager_limit",
-];
 
 impl World {
     /// Starts MPI. To be called once, by the main thread before it starts others, because the
@@ -149,43 +141,15 @@ impl World {
     /// Where a chunk is empty or more than MPI can count.
     pub fn init_with(form: Form) -> Result<Self> {
         assert!((1..=1 << 30).contains(&form.chunk) && form.short <= 1 << 30);
-        let mut initialised = 0;
-        // SAFETY: MPI allows this call at any time; the pointer is to a live int.
-        check(unsafe { ffi::MPI_Initialized(&mut initialised) }).context("MPI_Initialized")?;
-        if initialised != 0 {
-            bail!("MPI was started before in this process: a process is one rank, once");
-        }
-        for name in RAISED {
-            if std::env::var_os(name).is_none() {
-                std::env::set_var(name, (1 << 20).to_string());
-            }
-        }
-        let mut level = 0;
-        let none = std::ptr::null_mut();
-        // SAFETY: the first call to MPI_Init in this process; null stands for no arguments.
-        let code = unsafe { ffi::MPI_Init_thread(none, none.cast(), funneled(), &mut level) };
-        check(code).context("MPI_Init_thread")?;
-        if level < funneled() {
-            // SAFETY: MPI is initialised and has no message of ours.
-            unsafe { ffi::MPI_Finalize() };
-            bail!("this MPI library cannot be used by a program that has threads");
-        }
-        let (mut rank, mut size) = (0, 0);
-        // SAFETY: MPI is initialised; the pointers are to live ints.
-        unsafe {
-            check(ffi::MPI_Comm_rank(ffi::RSMPI_COMM_WORLD, &mut rank)).context("MPI_Comm_rank")?;
-            check(ffi::MPI_Comm_size(ffi::RSMPI_COMM_WORLD, &mut size)).context("MPI_Comm_size")?;
-        }
-        let size = usize::try_from(size).context("MPI_Comm_size")?;
+        let (rank, size) = calls::start()?;
         Ok(Self {
-            rank: Rank(u32::try_from(rank).context("MPI_Comm_rank")?),
+            rank,
             size,
             form,
-            comms: duplicate_world()?,
+            communicators: calls::communicators()?,
             requests: Vec::new(),
             owners: Vec::new(),
-            indices: Vec::new(),
-            statuses: Vec::new(),
+            completed: Completed::default(),
             sends: HashMap::new(),
             receives: HashMap::new(),
             spare: Vec::new(),
@@ -205,16 +169,12 @@ impl World {
 
     /// The name of this rank's host, as MPI knows it.
     pub fn host(&self) -> String {
-        // SAFETY: MPI is initialised; `text` hands in at least MPI_MAX_PROCESSOR_NAME bytes.
-        text(|name, length| unsafe { ffi::MPI_Get_processor_name(name, length) })
+        calls::host()
     }
 
     /// Name and version of the MPI library.
     pub fn version(&self) -> String {
-        // SAFETY: `text` hands in at least MPI_MAX_LIBRARY_VERSION_STRING bytes.
-        let all = text(|name, length| unsafe { ffi::MPI_Get_library_version(name, length) });
-        let first = all.lines().next().unwrap_or_default();
-        first.split(',').next().unwrap_or_default().to_owned()
+        calls::version()
     }
 
     /// Messages sent to a rank, on all channels.
@@ -237,133 +197,29 @@ impl World {
         self.received_data[from.index()]
     }
 
-    /// Plain blocking MPI for benchmarks: sends `bytes` back and forth, `repeats` times, with a
-    /// rank that calls the same, and returns half of each round trip in seconds. Before each, while
-    /// no clock runs, `prepare` makes the message: as it was, which both sides' caches may keep;
-    /// written anew, as a Run writes what it sends; or in other memory. It must stay as long.
-    ///
-    /// # Panics
-    /// Where MPI fails, or `bytes` are more than one MPI message holds.
-    pub fn ping_pong(
-        &mut self,
-        with: Rank,
-        bytes: usize,
-        repeats: usize,
-        mut prepare: impl FnMut(&mut Vec<u8>),
-    ) -> Vec<f64> {
-        const TAG: c_int = 32_767;
-        let (count, other) = (int(bytes), int(with.index()));
-        let comm = self.comms[Channel::Data as usize];
-        // Not zeros: pages that nobody has written to would be made while the clock runs.
-        let (mut from, mut into) = (vec![1_u8; bytes], vec![1_u8; bytes]);
-        let send = |from: &[u8]| {
-            // SAFETY: blocking; `from` holds `count` bytes and outlives the call.
-            let sent =
-                unsafe { ffi::MPI_Send(from.as_ptr().cast(), count, byte(), other, TAG, comm) };
-            assert_eq!(sent, SUCCESS, "MPI_Send");
-        };
-        let mut receive = || {
-            let status = no_status();
-            // SAFETY: blocking; `into` holds `count` bytes and outlives the call.
-            let received = unsafe {
-                ffi::MPI_Recv(
-                    into.as_mut_ptr().cast(),
-                    count,
-                    byte(),
-                    other,
-                    TAG,
-                    comm,
-                    status,
-                )
-            };
-            assert_eq!(received, SUCCESS, "MPI_Recv");
-        };
-        let first = self.rank < with;
-        let mut times = Vec::with_capacity(repeats);
-        for _ in 0..repeats {
-            // Both ranks do it in the same time.
-            prepare(&mut from);
-            assert_eq!(from.len(), bytes, "the message keeps its length");
-            let start = Instant::now();
-            if first {
-                send(&from);
-                receive();
-            } else {
-                receive();
-                send(&from);
-            }
-            times.push(start.elapsed().as_secs_f64() / 2.0);
-        }
-        times
-    }
-
     fn staging(&mut self) -> Vec<u8> {
         let bytes = Header::BYTES + self.form.short;
         self.spare.pop().unwrap_or_else(|| vec![0; bytes])
     }
 
-    /// Starts sending bytes; where it `waits`, the request completes no sooner than the receive of
-    /// them has started.
-    ///
-    /// # Safety
-    /// They stay readable and unchanged until the request completes.
-    unsafe fn start_send(&mut self, id: SendId, key: Key, bytes: &[u8], waits: bool) -> bool {
-        let (channel, to, tag) = key;
-        let comm = self.comms[channel as usize];
-        let (to_rank, tag) = (int(to.index()), int(tag as usize));
-        let mut request = null_request();
-        // SAFETY: by this function's contract; the request is kept until it completes.
-        let code = unsafe {
-            let request = &mut request;
-            let (from, count) = (bytes.as_ptr().cast(), int(bytes.len()));
-            match waits {
-                true => ffi::MPI_Issend(from, count, byte(), to_rank, tag, comm, request),
-                false => ffi::MPI_Isend(from, count, byte(), to_rank, tag, comm, request),
-            }
-        };
-        self.keep(code, request, Owner::Send(id), "send to", to)
-    }
-
-    /// Starts receiving up to `count` bytes.
-    ///
-    /// # Safety
-    /// They stay valid, and untouched by anyone else, until the request completes.
-    unsafe fn start_receive(&mut self, owner: Owner, key: Key, into: *mut u8, count: usize) {
-        let (channel, from, tag) = key;
-        let comm = self.comms[channel as usize];
-        let (from_rank, tag) = (int(from.index()), int(tag as usize));
-        let mut request = null_request();
-        // SAFETY: by this function's contract; the request is kept until it completes.
-        let code = unsafe {
-            let request = &mut request;
-            ffi::MPI_Irecv(
-                into.cast(),
-                int(count),
-                byte(),
-                from_rank,
-                tag,
-                comm,
-                request,
-            )
-        };
-        self.keep(code, request, owner, "receive from", from);
-    }
-
-    fn keep(
-        &mut self,
-        code: c_int,
-        request: ffi::MPI_Request,
-        owner: Owner,
-        what: &str,
-        other: Rank,
-    ) -> bool {
-        if code != SUCCESS {
-            self.fail(transport(what, other, code));
-            return false;
+    fn address(&self, (channel, rank, tag): Key) -> Address {
+        Address {
+            communicator: self.communicators[channel as usize],
+            rank,
+            tag,
         }
-        self.requests.push(request);
-        self.owners.push(owner);
-        true
+    }
+
+    /// Keeps a request until it completes; says whether there is one.
+    fn keep(&mut self, started: Result<Request, Code>, owner: Owner) -> bool {
+        match started {
+            Ok(request) => {
+                self.requests.push(request);
+                self.owners.push(owner);
+            }
+            Err(code) => self.fail(owner.transport(code)),
+        }
+        started.is_ok()
     }
 
     fn fail(&mut self, error: LinkError) {
@@ -372,6 +228,7 @@ impl World {
 
     /// Gives the first receive of a key to MPI.
     fn start_first(&mut self, key: Key) {
+        let from = self.address(key);
         let Some(first) = self.receives.get_mut(&key).and_then(VecDeque::front_mut) else {
             return;
         };
@@ -381,7 +238,8 @@ impl World {
         let target = unsafe { (*first.landing).bytes_mut() }.as_mut_ptr();
         // SAFETY: `Receiving` owns these heap bytes, whose address does not change when it
         // moves, and stays in `receives` until this request completes.
-        unsafe { self.start_receive(Owner::Head(key), key, head, count) };
+        let started = unsafe { calls::start_receive(head, count, from) };
+        self.keep(started, Owner::Head(key));
         if expected <= self.form.short {
             return;
         }
@@ -389,101 +247,47 @@ impl World {
             let bytes = self.form.chunk.min(expected - start);
             // SAFETY: inside of the landing's `expected` bytes. It stays in `receives`, unused
             // and behind a raw pointer, until all its requests complete.
-            unsafe { self.start_receive(Owner::Body(key, bytes), key, target.add(start), bytes) };
+            let started = unsafe { calls::start_receive(target.add(start), bytes, from) };
+            self.keep(started, Owner::Body(key, bytes));
         }
     }
 
     /// Asks MPI what completed, and takes it.
     fn test(&mut self) {
         if self.requests.is_empty() {
-            return self.progress();
+            // A short message counts as sent when MPI has copied it, which may be before the
+            // network took it.
+            return calls::progress(self.communicators[0]);
         }
-        let mut found = self.test_some();
-        if found == Ok(0) {
+        let mut found = self.completed.look(&mut self.requests);
+        if found.as_ref().is_ok_and(Vec::is_empty) {
             // Open MPI looks at the requests first and moves messages on after that: what the
             // first call completed would be found one pause later.
-            found = self.test_some();
+            found = self.completed.look(&mut self.requests);
         }
         match found {
-            Ok(done) => self.take_completed(done, SUCCESS),
-            Err((IN_STATUS, done)) => self.take_completed(done, IN_STATUS),
-            Err((code, _)) => self.fail(transport("wait as", self.rank, code)),
+            Ok(done) => self.take_completed(done),
+            Err(code) => self.fail(transport("wait as", self.rank, code)),
         }
     }
 
-    /// How many requests have completed: `indices` and `statuses` say which and how.
-    fn test_some(&mut self) -> std::result::Result<usize, (c_int, usize)> {
-        let count = self.requests.len();
-        self.indices.resize(count.max(self.indices.len()), 0);
-        // SAFETY: a status is plain numbers, for which zeros are valid.
-        let blank: ffi::MPI_Status = unsafe { std::mem::zeroed() };
-        self.statuses.resize(count.max(self.statuses.len()), blank);
-        let mut done: c_int = 0;
-        // SAFETY: the three arrays hold at least `count` items; the requests are live.
-        let code = unsafe {
-            ffi::MPI_Testsome(
-                int(count),
-                self.requests.as_mut_ptr(),
-                &mut done,
-                self.indices.as_mut_ptr(),
-                self.statuses.as_mut_ptr(),
-            )
-        };
-        // Negative (MPI_UNDEFINED) where no request is active.
-        let done = usize::try_from(done).unwrap_or(0);
-        match code {
-            SUCCESS => Ok(done),
-            code => Err((code, done)),
-        }
-    }
-
-    fn take_completed(&mut self, done: usize, code: c_int) {
-        let mut completed = Vec::with_capacity(done);
-        for place in 0..done {
-            let status = self.statuses[place];
-            // MPI writes the error field only where some request failed.
-            let error = if code == SUCCESS {
-                SUCCESS
-            } else {
-                status.MPI_ERROR
-            };
-            let index = usize::try_from(self.indices[place]).unwrap_or(usize::MAX);
-            completed.push((index, status, error));
-        }
+    fn take_completed(&mut self, mut done: Vec<Done>) {
         // From the back, so that what `swap_remove` moves is not in the list any more.
-        completed.sort_unstable_by_key(|&(index, ..)| std::cmp::Reverse(index));
-        let mut owned = Vec::with_capacity(done);
-        for (index, status, error) in completed {
+        done.sort_unstable_by_key(|&(index, _)| std::cmp::Reverse(index));
+        let mut owned = Vec::with_capacity(done.len());
+        for (index, how) in done {
             self.requests.swap_remove(index);
-            owned.push((self.owners.swap_remove(index), status, error));
+            owned.push((self.owners.swap_remove(index), how));
         }
         // Headers first: what they say explains what is wrong with a payload.
-        owned.sort_by_key(|(owner, ..)| !matches!(owner, Owner::Head(_)));
-        for (owner, status, error) in owned {
-            if error == SUCCESS {
-                self.complete(owner, &status);
-            } else {
-                self.fail(owner.transport(error));
+        owned.sort_by_key(|(owner, _)| !matches!(owner, Owner::Head(_)));
+        for (owner, how) in owned {
+            match (owner, how) {
+                (_, Err(code)) => self.fail(owner.transport(code)),
+                (Owner::Send(id, _), Ok(_)) => self.complete_send(id),
+                (Owner::Head(key), Ok(arrived)) => self.complete_head(key, arrived),
+                (Owner::Body(key, bytes), Ok(arrived)) => self.complete_body(key, bytes, arrived),
             }
-        }
-    }
-
-    /// Lets MPI work where it has no request of ours: a short message counts as sent when MPI has
-    /// copied it, which may be before the network took it.
-    fn progress(&mut self) {
-        let mut found = 0;
-        // SAFETY: looks for a message without taking it; the pointer is to a live int.
-        unsafe {
-            let (source, tag) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG);
-            ffi::MPI_Iprobe(source, tag, self.comms[0], &mut found, no_status());
-        }
-    }
-
-    fn complete(&mut self, owner: Owner, status: &ffi::MPI_Status) {
-        match owner {
-            Owner::Send(id) => self.complete_send(id),
-            Owner::Head(key) => self.complete_head(key, count(status)),
-            Owner::Body(key, bytes) => self.complete_body(key, bytes, count(status)),
         }
     }
 
@@ -630,17 +434,23 @@ impl Link for World {
             with_head += body.len();
             chunks = [].chunks(1);
         }
+        let is_long = body.len() > self.form.short;
         // Set-up: what a rank has not asked for yet waits here. MPI would hold all of its weights
         // in memory of its own there, beside those that the rank is loading.
-        let waits = channel == Channel::Deploy && body.len() > self.form.short;
+        let complete = match channel {
+            Channel::Deploy if is_long => Complete::WhenReceived,
+            _ => Complete::WhenFree,
+        };
+        let (at, owner) = (self.address(key), Owner::Send(id, to));
         // SAFETY: `sends` owns head and payload until the last of these requests completes; the
         // bytes of either are on the heap and have the same address wherever the owner moves.
-        let started = unsafe {
-            let head = self.start_send(id, key, &head[..with_head], waits);
-            let body = |chunk: &[u8]| self.start_send(id, key, chunk, false);
-            usize::from(head) + chunks.map(body).filter(|&started| started).count()
-        };
-        let is_long = header.length > self.form.short as u64;
+        let started = unsafe { calls::start_send(&head[..with_head], at, complete) };
+        let mut started = usize::from(self.keep(started, owner));
+        for chunk in chunks {
+            // SAFETY: as above.
+            let chunk = unsafe { calls::start_send(chunk, at, Complete::WhenFree) };
+            started += usize::from(self.keep(chunk, owner));
+        }
         if is_long {
             self.long_sends += 1;
             self.last_long_send = Instant::now();
@@ -702,26 +512,26 @@ impl Link for World {
     }
 
     fn abort(&mut self, code: i32) {
-        abort(code);
+        calls::abort(code);
     }
 
     fn close(&mut self) {
         self.closed = true;
         for (request, owner) in self.requests.iter_mut().zip(&self.owners) {
-            if !matches!(owner, Owner::Send(_)) {
-                // SAFETY: a live request of a receive. It still has to complete, below.
-                unsafe { ffi::MPI_Cancel(request) };
+            if !matches!(owner, Owner::Send(..)) {
+                calls::cancel(request);
             }
         }
         let start = Instant::now();
         for request in &mut self.requests {
-            let mut done = 0;
-            while done == 0 {
-                // SAFETY: a live request, or the null that MPI leaves when it has completed.
-                let code = unsafe { ffi::MPI_Test(request, &mut done, no_status()) };
-                if code != SUCCESS || start.elapsed() > CLOSE_WAIT {
+            loop {
+                let done = calls::is_complete(request);
+                if done == Ok(true) {
+                    break;
+                }
+                if done.is_err() || start.elapsed() > CLOSE_WAIT {
                     eprintln!("rank {}: a message is under way at the end", self.rank);
-                    abort(101);
+                    calls::abort(101);
                 }
             }
         }
@@ -738,19 +548,17 @@ impl Link for World {
 impl Drop for World {
     fn drop(&mut self) {
         if !self.closed {
-            abort(101);
+            calls::abort(101);
         }
-        // SAFETY: MPI is initialised, and `close` left nothing under way.
-        unsafe { ffi::MPI_Finalize() };
+        // `close` left nothing under way.
+        calls::finalize();
     }
 }
 
 impl Owner {
-    fn transport(self, code: c_int) -> LinkError {
+    fn transport(self, code: Code) -> LinkError {
         match self {
-            Self::Send(_) => LinkError::Transport {
-                detail: format!("MPI failed to send: {}", explain(code)),
-            },
+            Self::Send(_, to) => transport("send to", to, code),
             Self::Head((_, from, _)) | Self::Body((_, from, _), _) => {
                 transport("receive from", from, code)
             }
@@ -758,90 +566,11 @@ impl Owner {
     }
 }
 
-/// Ends all ranks, this one included.
-fn abort(code: c_int) -> ! {
-    // SAFETY: MPI is initialised as long as there is a `World`.
-    unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, code) };
-    // Where MPI_Abort failed: at least this rank ends, and the launcher sees to the others.
-    std::process::exit(code)
-}
-
-/// A communicator for each channel, on which errors are returned.
-fn duplicate_world() -> Result<[ffi::MPI_Comm; CHANNELS]> {
-    // SAFETY: MPI is initialised; this reads a constant of the library.
-    let mut comms = [unsafe { ffi::RSMPI_COMM_NULL }; CHANNELS];
-    for comm in &mut comms {
-        // SAFETY: MPI is initialised, and every rank makes the same calls in the same order.
-        unsafe {
-            check(ffi::MPI_Comm_dup(ffi::RSMPI_COMM_WORLD, comm)).context("MPI_Comm_dup")?;
-            check(ffi::MPI_Comm_set_errhandler(
-                *comm,
-                ffi::RSMPI_ERRORS_RETURN,
-            ))
-            .context("MPI_Comm_set_errhandler")?;
-        }
-    }
-    Ok(comms)
-}
-
-fn check(code: c_int) -> Result<()> {
-    if code != SUCCESS {
-        bail!("{}", explain(code));
-    }
-    Ok(())
-}
-
-fn transport(what: &str, other: Rank, code: c_int) -> LinkError {
+fn transport(what: &str, other: Rank, code: Code) -> LinkError {
     LinkError::Transport {
-        detail: format!("MPI failed to {what} rank {other}: {}", explain(code)),
+        detail: format!(
+            "MPI failed to {what} rank {other}: {}",
+            calls::explain(code)
+        ),
     }
-}
-
-/// MPI's own words for one of its codes.
-fn explain(code: c_int) -> String {
-    // SAFETY: `text` hands in at least MPI_MAX_ERROR_STRING bytes.
-    text(|name, length| unsafe { ffi::MPI_Error_string(code, name, length) })
-}
-
-/// A string that MPI writes into a buffer of at least as many bytes as any of its limits.
-fn text(write: impl FnOnce(*mut c_char, *mut c_int) -> c_int) -> String {
-    let mut bytes = vec![0_u8; 16 << 10];
-    let mut length = 0;
-    if write(bytes.as_mut_ptr().cast(), &mut length) != SUCCESS {
-        return String::new();
-    }
-    bytes.truncate(usize::try_from(length).unwrap_or(0));
-    String::from_utf8_lossy(&bytes).trim_end().to_owned()
-}
-
-fn count(status: &ffi::MPI_Status) -> usize {
-    let mut count = 0;
-    // SAFETY: a status that MPI wrote, and a live int.
-    unsafe { ffi::MPI_Get_count(status, byte(), &mut count) };
-    usize::try_from(count).unwrap_or(0)
-}
-
-/// Ranks, tags and chunks fit: MPI itself counted them, or `init_with` checked.
-fn int(number: usize) -> c_int {
-    c_int::try_from(number).expect("a count that fits in MPI's 31 bits")
-}
-
-fn byte() -> ffi::MPI_Datatype {
-    // SAFETY: reads a constant of the library.
-    unsafe { ffi::RSMPI_UINT8_T }
-}
-
-fn null_request() -> ffi::MPI_Request {
-    // SAFETY: reads a constant of the library.
-    unsafe { ffi::RSMPI_REQUEST_NULL }
-}
-
-fn no_status() -> *mut ffi::MPI_Status {
-    // SAFETY: reads a constant of the library.
-    unsafe { ffi::RSMPI_STATUS_IGNORE }
-}
-
-fn funneled() -> c_int {
-    // SAFETY: reads a constant of the library.
-    unsafe { ffi::RSMPI_THREAD_FUNNELED }
 }
