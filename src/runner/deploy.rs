@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{self, channel, sync_channel, Receiver, SyncSender, TrySendError};
 use std::sync::Arc;
 
 use super::failure::{panic_message, Failure, DEFECT};
@@ -24,7 +24,7 @@ use crate::plan::{loading, SLICES_AHEAD};
 
 /// Most bytes of one message; a row that is longer still travels in one.
 const CHUNK: usize = 1 << 20;
-/// Messages that one rank has under way.
+/// Messages that are on their way to one rank, and that it waits for, at most.
 const AHEAD: usize = 4;
 const TAG: u32 = 100;
 const WEIGHTS: u32 = 4;
@@ -61,25 +61,47 @@ fn chunks(region: &Region, item: usize) -> Vec<Region> {
         .collect()
 }
 
-/// Rank 0's side: reads on a thread of its own, sends from the main thread.
+/// Rank 0's side: reads on a thread of its own, sends from the main thread. What is read next for a
+/// rank waits until the rank has taken what is under way to it, so that no rank waits for another's
+/// packing, and rank 0 holds a few chunks of each.
 pub struct Sender {
-    chunks: Receiver<Result<(Rank, Value), Failure>>,
+    lanes: Vec<Lane>,
+    /// Tells the reading thread to read the next chunk of a lane.
+    ask: mpsc::Sender<usize>,
+    chunks: Receiver<Result<(usize, Value), Failure>>,
+}
+
+/// Chunks for one rank.
+struct Lane {
+    rank: Rank,
+    /// Not asked for yet.
+    left: usize,
+    reading: usize,
     under_way: Vec<SendId>,
-    ended: bool,
 }
 
 impl Sender {
-    /// Starts to read for every rank but 0, the ranks in turn: of each rank's slices those that
-    /// it wants.
+    /// Starts to read for every rank but 0: of each rank's slices those that it wants.
     pub fn start(
-        program: Arc<Program>,
+        program: &Program,
         weights: Arc<dyn Weights + Send + Sync>,
-        wanted: Vec<Vec<bool>>,
+        wanted: &[Vec<bool>],
     ) -> Self {
-        let (to_main, chunks) = sync_channel(2);
+        let ranks = (1..program.plan.ranks.len()).map(Rank::new);
+        let queue = |rank: Rank| outgoing(program, rank, &wanted[rank.index()]);
+        let queues: Vec<_> = ranks.clone().map(queue).collect();
+        let lane = |(rank, queue): (Rank, &VecDeque<_>)| Lane {
+            rank,
+            left: queue.len(),
+            reading: 0,
+            under_way: Vec::new(),
+        };
+        let lanes = ranks.zip(&queues).map(lane).collect();
+        let (ask, asked) = channel();
+        let (to_main, chunks) = channel();
         let main = std::thread::current();
         std::thread::spawn(move || {
-            let read = || read_all(&program, &*weights, &wanted, &to_main, &main);
+            let read = || read_asked(queues, &*weights, &asked, &to_main, &main);
             // The others wait for their weights: an end without a word would hang them.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(read)) {
                 let line = format!("reading weights panicked: {}", panic_message(&*payload));
@@ -88,11 +110,7 @@ impl Sender {
             drop(to_main);
             main.unpark();
         });
-        Self {
-            chunks,
-            under_way: Vec::new(),
-            ended: false,
-        }
+        Self { lanes, ask, chunks }
     }
 
     /// Sends what has been read; whether everything is out.
@@ -100,51 +118,50 @@ impl Sender {
     /// # Errors
     /// `Failure` where the model's file cannot be read any more.
     pub fn step<L: Link>(&mut self, mailbox: &mut Mailbox<L>) -> Result<bool, Failure> {
-        self.under_way.retain(|&id| !mailbox.is_sent(id));
-        while !self.ended && self.under_way.len() < AHEAD * mailbox.size() {
-            match self.chunks.try_recv() {
-                Ok(chunk) => {
-                    let (rank, value) = chunk?;
-                    let header = Header {
-                        kind: WEIGHTS,
-                        ..Header::default()
-                    };
-                    let payload = Some(Arc::new(value.bytes) as _);
-                    let id = mailbox.send(Channel::Deploy, rank, TAG, header, payload);
-                    self.under_way.push(id);
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.ended = true,
+        while let Ok(chunk) = self.chunks.try_recv() {
+            let (index, value) = chunk?;
+            let lane = &mut self.lanes[index];
+            let header = Header {
+                kind: WEIGHTS,
+                ..Header::default()
+            };
+            let payload = Some(Arc::new(value.bytes) as _);
+            let id = mailbox.send(Channel::Deploy, lane.rank, TAG, header, payload);
+            lane.under_way.push(id);
+            lane.reading -= 1;
+        }
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            lane.under_way.retain(|&id| !mailbox.is_sent(id));
+            while lane.left > 0 && lane.reading + lane.under_way.len() < AHEAD {
+                lane.left -= 1;
+                lane.reading += 1;
+                // Where nobody reads any more, `chunks` has said why.
+                let _nobody_reads = self.ask.send(index);
             }
         }
-        Ok(self.ended && self.under_way.is_empty())
+        let is_out = |lane: &Lane| lane.left + lane.reading + lane.under_way.len() == 0;
+        Ok(self.lanes.iter().all(is_out))
     }
 }
 
-/// Reads every rank's chunks, the ranks in turn, until all are read or nobody listens.
-fn read_all(
-    program: &Program,
+/// Reads the next chunk of each lane that is asked for, until nobody asks or listens.
+fn read_asked(
+    mut queues: Vec<VecDeque<(WeightId, Region)>>,
     weights: &dyn Weights,
-    wanted: &[Vec<bool>],
-    to_main: &SyncSender<Result<(Rank, Value), Failure>>,
+    asked: &Receiver<usize>,
+    to_main: &mpsc::Sender<Result<(usize, Value), Failure>>,
     main: &std::thread::Thread,
 ) {
-    let mut queues: Vec<_> = (1..program.plan.ranks.len())
-        .map(Rank::new)
-        .map(|rank| (rank, outgoing(program, rank, &wanted[rank.index()])))
-        .collect();
-    while queues.iter().any(|(_, queue)| !queue.is_empty()) {
-        for (rank, queue) in &mut queues {
-            let Some((weight, region)) = queue.pop_front() else {
-                continue;
-            };
-            let value = weights.slice(weight, &region).map(|value| (*rank, value));
-            let value = value.map_err(|error| Failure::input(&error));
-            if to_main.send(value).is_err() {
-                return;
-            }
-            main.unpark();
+    for index in asked {
+        let Some((weight, region)) = queues[index].pop_front() else {
+            continue;
+        };
+        let value = weights.slice(weight, &region).map(|value| (index, value));
+        let value = value.map_err(|error| Failure::input(&error));
+        if to_main.send(value).is_err() {
+            return;
         }
+        main.unpark();
     }
 }
 
