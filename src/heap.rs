@@ -15,36 +15,33 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod glibc {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::process::CommandExt;
 
-/// What glibc reads.
-#[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
-const TUNABLES: &str = "GLIBC_TUNABLES";
-/// No caches per thread.
-const SETTINGS: [(&str, &str); 1] = [("glibc.malloc.tcache_count", "0")];
-/// Bytes from which a block is a mapping of its own, while weights are loaded and while frames run:
-/// the latter is the most that glibc takes.
-const LOADING_MAPPED: i32 = 64 << 10;
-const FRAMES_MAPPED: i32 = 32 << 20;
-/// Bytes that a heap keeps at its end while frames run.
-const FRAMES_KEPT: i32 = 64 << 20;
-/// Set by the first start for the second, which must be the last one also where the system takes
-/// the other variable away (it does from programs with more rights than their user).
-#[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
-const AGAIN: &str = "AUTODICE_STARTED_AGAIN";
+    /// What glibc reads before `main`.
+    const TUNABLES: &str = "GLIBC_TUNABLES";
+    /// No caches per thread.
+    const SETTING: &str = "glibc.malloc.tcache_count";
+    /// Set by the first start for the second, which must be the last one also where the system
+    /// takes the other variable away (it does from programs with more rights than their user).
+    const AGAIN: &str = "AUTODICE_STARTED_AGAIN";
+    /// Bytes from which a block is a mapping of its own, while weights are loaded and while frames
+    /// run: the latter is the most that glibc takes.
+    const LOADING_MAPPED: i32 = 64 << 10;
+    const FRAMES_MAPPED: i32 = 32 << 20;
+    /// Bytes that a heap keeps at its end while frames run.
+    const FRAMES_KEPT: i32 = 64 << 20;
 
-/// Starts this program again with the same arguments and the settings, where some lack. Returns in
-/// the second start, where the user has set them all, where there is no glibc, and where the system
-/// refuses: then only memory and some time are lost. To be called before MPI starts and before
-/// there are threads.
-pub fn with_own_settings() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        use std::os::unix::process::CommandExt;
-
+    /// Starts this program again with the same arguments and the setting. Returns in the second
+    /// start, where the user has set it, where there is no glibc, and where the system refuses:
+    /// then only memory and some time are lost. To be called before MPI starts and before there
+    /// are threads.
+    pub fn with_own_setting() {
         let again = std::env::var_os(AGAIN).is_some();
         if again {
-            log::debug!("started again, for the heap's settings");
+            log::debug!("started again, for the heap's setting");
         }
         let Some(tunables) = wanted(std::env::var_os(TUNABLES).as_deref(), again) else {
             return;
@@ -60,85 +57,88 @@ pub fn with_own_settings() {
         let error = program.env(TUNABLES, tunables).env(AGAIN, "1").exec();
         log::debug!("the heap stays as it is: {error}");
     }
-}
 
-/// From here on blocks of some size leave the process when they are freed.
-pub fn for_loading() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    set(libc::M_MMAP_THRESHOLD, "mmap_threshold", LOADING_MAPPED);
-}
+    /// The setting as a variable and its value, for programs that start ranks of their own.
+    pub fn own_setting() -> Option<(&'static str, String)> {
+        Some((TUNABLES, format!("{SETTING}=0")))
+    }
 
-/// From here on freed blocks stay, for the next ones of their size.
-pub fn for_frames() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
+    /// From here on blocks of some size leave the process when they are freed.
+    pub fn for_loading() {
+        set(libc::M_MMAP_THRESHOLD, "mmap_threshold", LOADING_MAPPED);
+    }
+
+    /// From here on freed blocks stay, for the next ones of their size.
+    pub fn for_frames() {
         set(libc::M_MMAP_THRESHOLD, "mmap_threshold", FRAMES_MAPPED);
         set(libc::M_TRIM_THRESHOLD, "trim_threshold", FRAMES_KEPT);
     }
-}
 
-/// Sets one of glibc's parameters, unless the user has.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn set(parameter: libc::c_int, name: &str, value: i32) {
-    let given = std::env::var_os(TUNABLES).unwrap_or_default();
-    if given.to_string_lossy().contains(name) {
-        return;
+    /// Sets one of glibc's parameters, unless the user has.
+    fn set(parameter: libc::c_int, name: &str, value: i32) {
+        let given = std::env::var_os(TUNABLES).unwrap_or_default();
+        if given.to_string_lossy().contains(name) {
+            return;
+        }
+        // SAFETY: two numbers; glibc takes its own locks, and refuses values it does not know.
+        let taken = unsafe { libc::mallopt(parameter, value) };
+        if taken == 0 {
+            log::debug!("the heap's {name} stays as it is");
+        }
     }
-    // SAFETY: two numbers; glibc takes its own locks, and refuses values that it does not know.
-    let taken = unsafe { libc::mallopt(parameter, value) };
-    if taken == 0 {
-        log::debug!("the heap's {name} stays as it is");
-    }
-}
 
-/// The settings as `GLIBC_TUNABLES` takes them, for programs that measure ranks without being one.
-pub fn heap_settings() -> String {
-    let settings = SETTINGS.map(|(name, value)| format!("{name}={value}"));
-    settings.join(":")
-}
-
-/// The variable's new value, where the program is to start again: what the user set stays.
-#[cfg(any(test, all(target_os = "linux", target_env = "gnu")))]
-fn wanted(tunables: Option<&OsStr>, again: bool) -> Option<OsString> {
-    let given = tunables.unwrap_or_default();
-    let text = given.to_string_lossy();
-    let lacks = |(name, _): &&(&str, &str)| !text.contains(name);
-    let missing: Vec<_> = SETTINGS.iter().filter(lacks).collect();
-    if again || missing.is_empty() {
-        return None;
-    }
-    let mut tunables = given.to_os_string();
-    for (name, value) in missing {
+    /// The variable's new value, where the program is to start again: what the user set stays.
+    fn wanted(tunables: Option<&OsStr>, again: bool) -> Option<OsString> {
+        let given = tunables.unwrap_or_default();
+        if again || given.to_string_lossy().contains(SETTING) {
+            return None;
+        }
+        let mut tunables = given.to_os_string();
         if !tunables.is_empty() {
             tunables.push(":");
         }
-        tunables.push(format!("{name}={value}"));
+        tunables.push(format!("{SETTING}=0"));
+        Some(tunables)
     }
-    Some(tunables)
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_setting_joins_what_is_there() {
+            let wanted = |given: Option<&str>| wanted(given.map(OsStr::new), false);
+            let own = "glibc.malloc.tcache_count=0";
+            assert_eq!(wanted(None), Some(own.into()));
+            assert_eq!(wanted(Some("")), Some(own.into()));
+            let other = "glibc.rtld.optional_static_tls=16384";
+            assert_eq!(wanted(Some(other)), Some(format!("{other}:{own}").into()));
+        }
+
+        #[test]
+        fn what_the_user_set_stays_and_nothing_starts_twice() {
+            let set = OsStr::new("glibc.malloc.tcache_count=7");
+            assert_eq!(wanted(Some(set), false), None, "the user's stays");
+            let other = OsStr::new("glibc.malloc.arena_max=1");
+            assert!(wanted(Some(other), false).is_some());
+            assert_eq!(wanted(Some(other), true), None);
+            assert_eq!(wanted(None, true), None);
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Other C libraries keep their ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod glibc {
+    pub fn with_own_setting() {}
 
-    #[test]
-    fn the_settings_join_what_is_there() {
-        let wanted = |given: Option<&str>| wanted(given.map(OsStr::new), false);
-        let own = heap_settings();
-        assert_eq!(wanted(None), Some(own.clone().into()));
-        assert_eq!(wanted(Some("")), Some(own.clone().into()));
-        let other = "glibc.rtld.optional_static_tls=16384";
-        assert_eq!(wanted(Some(other)), Some(format!("{other}:{own}").into()));
-        assert!(own.contains("tcache_count=0"));
+    pub fn own_setting() -> Option<(&'static str, String)> {
+        None
     }
 
-    #[test]
-    fn what_the_user_set_stays_and_nothing_starts_twice() {
-        let set = OsStr::new("glibc.malloc.tcache_count=7");
-        assert_eq!(wanted(Some(set), false), None, "the user's stays");
-        let other = OsStr::new("glibc.malloc.arena_max=1");
-        assert!(wanted(Some(other), false).is_some());
-        assert_eq!(wanted(Some(other), true), None);
-        assert_eq!(wanted(None, true), None);
-    }
+    pub fn for_loading() {}
+
+    pub fn for_frames() {}
 }
+
+pub use glibc::{for_frames, for_loading, own_setting, with_own_setting};

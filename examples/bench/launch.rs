@@ -56,7 +56,7 @@ pub fn mpirun(ranks: usize) -> Command {
         .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
         .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
         // Ranks that are not autodice-run itself have its heap.
-        .env("GLIBC_TUNABLES", autodice::heap::heap_settings())
+        .envs(autodice::heap::own_setting())
         .args(["-n", &ranks.to_string(), "--bind-to", "none"])
         .stdin(Stdio::null());
     command

@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
             Some(_) => ExitCode::SUCCESS,
         };
     }
-    heap::with_own_settings();
+    heap::with_own_setting();
     if arguments.threads_as_ranks {
         return threads(&arguments);
     }
