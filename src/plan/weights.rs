@@ -16,7 +16,7 @@ use crate::ids::{PieceId, Rank, WeightId};
 /// How many slices a rank has beyond those of the piece that it loads: they arrive meanwhile.
 pub const SLICES_AHEAD: usize = 2;
 
-/// Rows of a packed matrix that lie beside each other, at least.
+/// Rows of a packed matrix that lie beside each other.
 const PANEL: usize = 32;
 
 /// A weight's slice: which weight, and which box of it.
@@ -78,9 +78,9 @@ pub(super) fn loading_of(graph: &Graph, plan: &Plan, rank: Rank, works: &[PieceW
 /// Bytes of the slices as an engine holds them, nearly: each once, whatever the number of pieces.
 ///
 /// A matrix is packed into panels of some rows each, with one element more per row that is read
-/// ahead: `(k + 1) · ⌈rows / 16⌉ · 16` elements for rows of `k`. Nothing else of it is kept. What
+/// ahead: `(k + 1) · ⌈rows / 32⌉ · 32` elements for rows of `k`. Nothing else of it is kept. What
 /// tract leaves as it is (biases, depthwise kernels, factors of a normalisation) is smaller than
-/// this says. Sixteen is the narrowest panel of an AVX-512 machine: measured over the standard
+/// this says. Panels are as high as an AVX-512 machine has them: measured over the standard
 /// architectures, what is held differs from this by a few percent.
 pub(super) fn held_bytes(graph: &Graph, loading: &Loading) -> u64 {
     let bytes = loading

@@ -5,8 +5,8 @@
 //! units before it have filled. Its inputs are written anew before each Run, as the unit before it
 //! would have done. Repeated layers run once in a pass.
 //!
-//! Where there is time, all levels are measured several times over, in sweeps, and medians taken:
-//! a core that is slow for some seconds then does not make one level dearer than another.
+//! Where there is time, all levels are measured several times over, in sweeps, and means taken: a
+//! core that is slow for some seconds then does not make one level dearer than another.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

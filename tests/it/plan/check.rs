@@ -491,6 +491,52 @@ fn a_tally_counts_slices_messages_and_work() {
     assert_eq!(pair_bytes(&graph, &plan).values().sum::<u64>(), sent);
 }
 
+/// The most bytes of weights that each rank has while it loads, where nodes have these owners.
+fn loading_peaks(graph: &Graph, owners: &[u32]) -> Vec<u64> {
+    let owners: Vec<Rank> = owners.iter().copied().map(Rank).collect();
+    let plan = compile_owners(graph, &owners, 2, 1);
+    let ranks = tally(graph, &plan).expect("a tally").ranks;
+    ranks.iter().map(|rank| rank.loading_peak).collect()
+}
+
+#[test]
+fn loading_takes_most_beside_the_largest_matrix() {
+    let mut b = GraphBuilder::new("convolutions and a matrix");
+    let x = b.input(&[1, 2, 4, 4]);
+    let x = b.conv(x, 32, square(1, 1, 0), 1);
+    let x = b.conv(x, 32, square(1, 1, 0), 1);
+    let x = b.flatten(x);
+    let x = b.gemm(x, 32);
+    let graph = b.finish(&[x]);
+    let bias = 4 * 32;
+    // All is one piece: what is raw of it, and the matrix packed, with one more in each row.
+    let (kernels, matrix) = (4 * 32 * (2 + 32), 4 * 32 * 512);
+    let raw = kernels + matrix + 3 * bias;
+    assert_eq!(loading_peaks(&graph, &[0; 4]), [raw + 4 * 32 * 513, 0]);
+    // Two pieces on rank 1: the first one is packed when the matrix is.
+    let first = 4 * 32 * (2 + 1) + bias;
+    let peak = first + matrix + bias + 4 * 32 * 513;
+    assert_eq!(loading_peaks(&graph, &[1, 0, 1, 1])[1], peak);
+}
+
+#[test]
+fn the_next_slices_come_while_a_rank_packs() {
+    let mut b = GraphBuilder::new("a large convolution and a small one");
+    let x = b.input(&[1, 32, 4, 4]);
+    let x = b.conv(x, 64, square(3, 1, 1), 1);
+    let x = b.conv(x, 32, square(1, 1, 0), 1);
+    let x = b.conv(x, 32, square(3, 1, 1), 1);
+    let graph = b.finish(&[x]);
+    let raw = |made: u64| 4 * made * (32 * 9 + 1);
+    let packed = |made: u64| 4 * made * (32 * 9 + 1) + 4 * made;
+    // Rank 0 reads a slice when it is its turn.
+    let alone = packed(64) + raw(32) + packed(32);
+    assert_eq!(loading_peaks(&graph, &[0, 1, 0])[0], alone);
+    // Rank 1 has the kernel and the bias of its other piece already.
+    let with_next = raw(64) + packed(64) + raw(32);
+    assert_eq!(loading_peaks(&graph, &[1, 0, 1])[1], with_next);
+}
+
 #[test]
 fn large_plans_are_checked_quickly() {
     let mut b = GraphBuilder::new("as large as resnet101");
