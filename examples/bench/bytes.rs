@@ -29,6 +29,7 @@ pub fn bytes(folder: &Path) -> Result<Record> {
             bar: format!("= {wanted}"),
             figure: found.to_string(),
             met: Some(found == wanted),
+            by_all: false,
             count: (1, 1),
         });
     };

@@ -12,7 +12,9 @@ use autodice::stats::Summary;
 use serde::{Deserialize, Serialize};
 
 /// Kept samples that a median needs.
-pub const ENOUGH: usize = 7;
+const ENOUGH: usize = 7;
+/// Samples that a figure of all of them needs.
+const ENOUGH_OF_ALL: usize = 20;
 /// Cores, or one core before and after, may differ by this much.
 const TOLERANCE: f64 = 1.05;
 
@@ -123,13 +125,26 @@ pub fn kept(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
 
 /// What the samples of one case say.
 pub struct Case<'a> {
+    /// Those that count; where none does all are looked at, which is no measurement.
     samples: Vec<&'a Sample>,
+    all: Vec<&'a Sample>,
     /// Samples that count, and all.
     pub count: (usize, usize),
 }
 
+/// What samples come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// By enough samples that count.
+    Kept(f64),
+    /// By all samples, because too few count: the figure, and between what two it lies at 95 %.
+    All(f64, (f64, f64)),
+    /// Too few samples for either.
+    Guess(f64),
+}
+
 impl<'a> Case<'a> {
-    /// The samples of a case; where none is fit all are looked at, which is no measurement.
+    /// The samples of a case.
     pub fn of(samples: &'a [Sample], case: &str) -> Self {
         let all: Vec<_> = samples
             .iter()
@@ -141,8 +156,33 @@ impl<'a> Case<'a> {
             .filter(|sample| sample.reason.is_empty())
             .collect();
         let count = (fit.len(), all.len());
-        let samples = if fit.is_empty() { all } else { fit };
-        Self { samples, count }
+        let samples = if fit.is_empty() { all.clone() } else { fit };
+        Self {
+            samples,
+            all,
+            count,
+        }
+    }
+
+    /// What `of` makes of the samples.
+    pub fn figure(&self, of: impl Fn(&Self) -> f64) -> Figure {
+        if self.count.0 >= ENOUGH {
+            return Figure::Kept(of(self));
+        }
+        if self.count.1 < ENOUGH_OF_ALL {
+            return Figure::Guess(of(self));
+        }
+        let with = |samples: Vec<&'a Sample>| Self {
+            samples,
+            all: vec![],
+            count: self.count,
+        };
+        let mut figures: Vec<f64> = resamples(self.all.len())
+            .map(|places| of(&with(places.iter().map(|&place| self.all[place]).collect())))
+            .collect();
+        figures.sort_by(f64::total_cmp);
+        let at = |share: usize| figures[(figures.len() - 1) * share / 1000];
+        Figure::All(of(&with(self.all.clone())), (at(25), at(975)))
     }
 
     /// The median of a value; NaN where there is none.
@@ -159,14 +199,61 @@ impl<'a> Case<'a> {
         let value = |sample: &&Sample| sample.values.get(name).copied();
         self.samples.iter().filter_map(value).collect()
     }
+}
 
-    /// Whether enough samples count.
-    pub fn is_measured(&self) -> bool {
-        self.count.0 >= ENOUGH
-    }
+/// As many of `count` things as there are, each drawn from all (Efron's bootstrap); always the same
+/// thousand draws, so that a record can be worked out again.
+fn resamples(count: usize) -> impl Iterator<Item = Vec<usize>> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % count
+    };
+    (0..1000).map(move |_| (0..count).map(|_| draw()).collect())
 }
 
 /// The median by nearest rank; NaN of nothing.
 pub fn median(values: &[f64]) -> f64 {
     Summary::of(values).map_or(f64::NAN, |summary| summary.p50)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(kept: usize, excluded: usize, value: impl Fn(usize) -> f64) -> Vec<Sample> {
+        let sample = |number: usize| {
+            let drifted = if number < kept { 1.0 } else { 2.0 };
+            let values = [("value", value(number))];
+            Sample::new("case", Rule::Drift, vec![(1.0, drifted)], &values)
+        };
+        (0..kept + excluded).map(sample).collect()
+    }
+
+    fn figure(samples: &[Sample]) -> Figure {
+        Case::of(samples, "case").figure(|case| case.median("value"))
+    }
+
+    #[test]
+    fn few_kept_samples_are_no_measurement_and_many_of_all_have_a_range() {
+        assert_eq!(
+            figure(&samples(7, 40, |n| (n >= 7) as u8 as f64)),
+            Figure::Kept(0.0)
+        );
+        assert_eq!(figure(&samples(3, 10, |_| 2.0)), Figure::Guess(2.0));
+        assert_eq!(
+            figure(&samples(0, 30, |_| 2.0)),
+            Figure::All(2.0, (2.0, 2.0))
+        );
+        let Figure::All(middle, (low, high)) = figure(&samples(2, 99, |n| (n * 37 % 101) as f64))
+        else {
+            panic!("of all samples");
+        };
+        assert_eq!(middle, 50.0);
+        assert!(
+            (30.0..45.0).contains(&low) && (55.0..70.0).contains(&high),
+            "{low} {high}"
+        );
+    }
 }

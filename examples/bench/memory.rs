@@ -65,6 +65,7 @@ pub fn memory(folder: &Path) -> Result<Record> {
                     bar: format!("≤ {allowed:.0} MB"),
                     figure: format!("{peak:.0} MB"),
                     met: Some(peak <= allowed),
+                    by_all: false,
                     count: case.count,
                 });
             }

@@ -85,7 +85,7 @@ pub fn overlap(quota: Quota) -> Result<Record> {
         })?);
         let case = Case::of(&samples, &name);
         let what = format!("overlap saves of min(transfer, compute), {name}");
-        let saved = case.median("saved_percent");
+        let saved = |case: &Case<'_>| case.median("saved_percent");
         bars.push(Bar::judged(
             (&what, "≥ 70 %"),
             &case,
@@ -93,7 +93,7 @@ pub fn overlap(quota: Quota) -> Result<Record> {
             |r| r >= 70.0,
         ));
         let what = format!("message and Run cross in the trace, {name}");
-        let crossing = case.median("crossing_ms");
+        let crossing = |case: &Case<'_>| case.median("crossing_ms");
         bars.push(Bar::judged((&what, "> 0"), &case, (crossing, " ms"), |r| {
             r > 0.0
         }));

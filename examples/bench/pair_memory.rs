@@ -122,6 +122,7 @@ fn compared(samples: &[Sample], model: &str, other: &str, whose: &str) -> Bar {
             figure("said_mb")
         ),
         met: None,
+        by_all: false,
         count: pairs.count,
     }
 }

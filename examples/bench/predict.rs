@@ -277,6 +277,7 @@ fn bars(samples: &[Sample]) -> Vec<Bar> {
         bar: bar.into(),
         figure: format!("{value:.1}{unit}"),
         met: (!samples.is_empty()).then_some(value <= limit),
+        by_all: false,
         count,
     };
     let percent = |value: f64| value * 100.0;

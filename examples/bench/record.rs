@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::lab::{Case, Sample};
+use crate::lab::{Case, Figure, Sample};
 
 /// One line of the table of bars.
 pub struct Bar {
@@ -19,35 +19,52 @@ pub struct Bar {
     pub figure: String,
     /// Whether that is enough; none where it was not measured.
     pub met: Option<bool>,
+    /// Whether excluded samples speak, too.
+    pub by_all: bool,
     /// Samples that count, and all.
     pub count: (usize, usize),
 }
 
 impl Bar {
-    /// A bar whose figure is judged by `is_met`, where enough samples of the case are fit.
+    /// A bar whose figure, what `of` makes of a case's samples, is judged by `is_met`: where enough
+    /// samples are fit by these, else by all, if both ends of the figure's range say the same.
     pub fn judged(
         (what, bar): (&str, &str),
         case: &Case<'_>,
-        figure: (f64, &str),
+        (of, unit): (impl Fn(&Case<'_>) -> f64, &str),
         is_met: impl Fn(f64) -> bool,
     ) -> Self {
-        let (value, unit) = figure;
-        let known = case.is_measured() && value.is_finite();
+        let figure = case.figure(of);
+        let (text, met) = match figure {
+            Figure::Kept(value) => {
+                let known = value.is_finite();
+                (format!("{value:.3}{unit}"), known.then(|| is_met(value)))
+            }
+            Figure::All(value, (low, high)) => {
+                let agree = is_met(low) == is_met(high) && low.is_finite() && high.is_finite();
+                let text = format!("{value:.3}{unit} ({low:.3} to {high:.3})");
+                (text, agree.then(|| is_met(value)))
+            }
+            Figure::Guess(value) => (format!("{value:.3}{unit}"), None),
+        };
         Self {
             what: what.into(),
             bar: bar.into(),
-            figure: format!("{value:.3}{unit}"),
-            met: known.then(|| is_met(value)),
+            figure: text,
+            met,
+            by_all: matches!(figure, Figure::All(..)),
             count: case.count,
         }
     }
 
     fn verdict(&self) -> &'static str {
-        match self.met {
-            Some(true) => "ok",
-            Some(false) => "missed",
-            None if self.bar.is_empty() => "reported",
-            None => "not measured",
+        match (self.met, self.by_all) {
+            _ if self.bar.is_empty() => "reported",
+            (Some(true), false) => "ok",
+            (Some(true), true) => "ok, by all",
+            (Some(false), false) => "missed",
+            (Some(false), true) => "missed, by all",
+            (None, _) => "not measured",
         }
     }
 }

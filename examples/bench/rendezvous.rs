@@ -44,7 +44,7 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
         ];
         samples.extend(workers(2, Transport::Tcp, environment, &arguments)?.0);
         let case = Case::of(&samples, name);
-        let after = case.median("arrival_us") / 1e3;
+        let after = |case: &Case<'_>| case.median("arrival_us") / 1e3;
         if environment.is_empty() {
             let what = "256 kB sent before a Run of 30 ms arrives after, TCP";
             bars.push(Bar::judged(
@@ -54,7 +54,7 @@ pub fn rendezvous(quota: Quota) -> Result<Record> {
                 |r| r <= 1.0,
             ));
         } else {
-            notes.push(format!("with {name}: {after:.3} ms"));
+            notes.push(format!("with {name}: {:.3} ms", after(&case)));
         }
     }
     let how =

@@ -74,6 +74,7 @@ pub fn resident(folder: &Path) -> Result<Record> {
                 bar: "≤ 1.15 × one packed copy".into(),
                 figure: format!("{ratio:.3} ×"),
                 met: Some(ratio <= 1.15),
+                by_all: false,
                 count: case.count,
             });
         }

@@ -32,7 +32,7 @@ pub fn single(folder: &Path, quota: Quota) -> Result<Record> {
         let model = models::file(folder, name)?;
         samples.extend(in_turn(&model, name, frames, quota)?);
         let case = Case::of(&samples, name);
-        let ratio = case.median("runner_ms") / case.median("bare_ms");
+        let ratio = |case: &Case<'_>| case.median("runner_ms") / case.median("bare_ms");
         let what = format!("one rank against a bare loop, {name}");
         bars.push(Bar::judged(
             (&what, "≤ 1.03"),

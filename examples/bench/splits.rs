@@ -98,7 +98,7 @@ pub fn splits(folder: &Path, quota: Quota) -> Result<Record> {
         let case = Case::of(&measured, split.name);
         let bar = format!("≥ {}×", split.least);
         let least = split.least;
-        let gain = case.median("gain");
+        let gain = |case: &Case<'_>| case.median("gain");
         bars.push(Bar::judged((split.name, &bar), &case, (gain, "×"), |g| {
             g >= least
         }));

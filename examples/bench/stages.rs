@@ -34,7 +34,7 @@ pub fn two_stages(folder: &Path, quota: Quota) -> Result<Record> {
     notes.extend(said);
     let case = Case::of(&samples, "two-stages");
     let what = format!("two stages on two ranks against one rank, resnet50 cut at {cut}");
-    let gain = case.median("gain");
+    let gain = |case: &Case<'_>| case.median("gain");
     let bars = vec![Bar::judged(
         (&what, "≥ 1.85×"),
         &case,
@@ -77,7 +77,7 @@ pub fn interleaved(folder: &Path, quota: Quota) -> Result<Record> {
         "stages on ranks 0-1-0, resnet50 cut at {} and {}",
         first.0, second.0
     );
-    let share = case.median("share");
+    let share = |case: &Case<'_>| case.median("share");
     let bars = vec![Bar::judged((&what, "≥ 0.9"), &case, (share, ""), |r| {
         r >= 0.9
     })];

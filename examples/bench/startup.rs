@@ -62,7 +62,7 @@ pub fn startup(folder: &Path, quota: Quota) -> Result<Record> {
     let case = Case::of(&samples, "vgg16");
     let notes = ["whole_s", "job_s", "mpirun_s", "job_without_mpirun_s"]
         .map(|name| format!("{name}: median {:.2}", case.median(name)));
-    let ratio = case.median("job_without_mpirun_s") / case.median("whole_s");
+    let ratio = |case: &Case<'_>| case.median("job_without_mpirun_s") / case.median("whole_s");
     let what = "from a changed spec to the first frame, vgg16 on two ranks, against loading whole";
     let bars = vec![Bar::judged((what, "≤ 1"), &case, (ratio, "×"), |r| {
         r <= 1.0

@@ -34,7 +34,7 @@ pub fn transfer(quota: Quota) -> Result<Record> {
         for (size, bar) in SIZES {
             let case = Case::of(&samples, &name(transport.name(), size));
             let what = format!("whole activation of {size} MB, {}", transport.name());
-            let share = case.median("bare_us") / case.median("runner_us");
+            let share = |case: &Case<'_>| case.median("bare_us") / case.median("runner_us");
             let wanted = format!("≥ {bar} of the bandwidth");
             bars.push(Bar::judged((&what, &wanted), &case, (share, ""), |r| {
                 r >= bar
@@ -45,7 +45,7 @@ pub fn transfer(quota: Quota) -> Result<Record> {
             ] {
                 let transport = transport.name();
                 let what = format!("the same against messages {how}, {size} MB, {transport}");
-                let share = case.median(field) / case.median("runner_us");
+                let share = |case: &Case<'_>| case.median(field) / case.median("runner_us");
                 bars.push(Bar::judged((&what, ""), &case, (share, ""), |_| true));
             }
         }

@@ -41,7 +41,7 @@ pub fn waiting(quota: Quota) -> Result<Record> {
                 "CPU of rank {waits} in waits of {ms} ms, {}",
                 transport.name()
             );
-            let share = case.median("cpu_percent");
+            let share = |case: &Case<'_>| case.median("cpu_percent");
             bars.push(Bar::judged((&what, "< 5 %"), &case, (share, " %"), |r| {
                 r < 5.0
             }));
@@ -49,7 +49,7 @@ pub fn waiting(quota: Quota) -> Result<Record> {
         for us in SHORT {
             let case = Case::of(&samples, &short_name(transport.name(), us));
             let what = format!("latency added to waits of {us} µs, {}", transport.name());
-            let added = case.median("added_us");
+            let added = |case: &Case<'_>| case.median("added_us");
             bars.push(Bar::judged(
                 (&what, "< 60 µs"),
                 &case,
