@@ -30,7 +30,11 @@ mod glibc {
     /// Bytes from which a block is a mapping of its own, while weights are loaded and while frames
     /// run: the latter is the most that glibc takes.
     const LOADING_MAPPED: i32 = 64 << 10;
-    const FRAMES_MAPPED: i32 = 32 << 20;
+    const FRAMES_MAPPED: i32 = if cfg!(target_pointer_width = "32") {
+        512 << 10
+    } else {
+        32 << 20
+    };
     /// Bytes that a heap keeps at its end while frames run.
     const FRAMES_KEPT: i32 = 64 << 20;
 
@@ -65,19 +69,20 @@ mod glibc {
 
     /// From here on blocks of some size leave the process when they are freed.
     pub fn for_loading() {
-        set(libc::M_MMAP_THRESHOLD, "mmap_threshold", LOADING_MAPPED);
+        set(libc::M_MMAP_THRESHOLD, "MMAP_THRESHOLD", LOADING_MAPPED);
     }
 
     /// From here on freed blocks stay, for the next ones of their size.
     pub fn for_frames() {
-        set(libc::M_MMAP_THRESHOLD, "mmap_threshold", FRAMES_MAPPED);
-        set(libc::M_TRIM_THRESHOLD, "trim_threshold", FRAMES_KEPT);
+        set(libc::M_MMAP_THRESHOLD, "MMAP_THRESHOLD", FRAMES_MAPPED);
+        set(libc::M_TRIM_THRESHOLD, "TRIM_THRESHOLD", FRAMES_KEPT);
     }
 
-    /// Sets one of glibc's parameters, unless the user has.
+    /// Sets one of glibc's parameters, unless the user has by either of its variables.
     fn set(parameter: libc::c_int, name: &str, value: i32) {
-        let given = std::env::var_os(TUNABLES).unwrap_or_default();
-        if given.to_string_lossy().contains(name) {
+        let tunables = std::env::var_os(TUNABLES).unwrap_or_default();
+        let own = std::env::var_os(format!("MALLOC_{name}_"));
+        if own.is_some() || tunables.to_string_lossy().contains(&name.to_lowercase()) {
             return;
         }
         // SAFETY: two numbers; glibc takes its own locks, and refuses values it does not know.
@@ -130,14 +135,18 @@ mod glibc {
 /// Other C libraries keep their ways.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod glibc {
+    /// Nothing to start again for.
     pub fn with_own_setting() {}
 
+    /// None.
     pub fn own_setting() -> Option<(&'static str, String)> {
         None
     }
 
+    /// Nothing.
     pub fn for_loading() {}
 
+    /// Nothing.
     pub fn for_frames() {}
 }
 

@@ -47,7 +47,7 @@
 //! | 7 | [`runner`] | one rank: set-up, steps over a link, the frame protocol, failure, profile |
 //! | 6 | [`model`] | ONNX: read, fold, cut, write, standard architectures (tract_onnx, prost) |
 //! | 6 | [`engine`] | a sub-model in, activations out (tract) |
-//! | 6 | [`comm`] | `Link`: ranks as threads or MPI processes (`comm/world.rs`, all of the MPI) |
+//! | 6 | [`comm`] | `Link`: ranks as threads or MPI processes (`comm/world`, all of the MPI) |
 //! | 6 | [`binding`] | threads on cores (`binding/hwloc.rs`, all of the hwloc) |
 //! | 6 | [`frames`] | input sources, output sinks |
 //! | 6 | [`heap`] | how glibc keeps memory: while loading, while frames run |

@@ -237,8 +237,8 @@ fn a_long_message_takes_about_as_long_as_in_bare_mpi() {
     }
 }
 
-/// Rank 0 sends rank 1 a long message of set-up, which is not sent before rank 1 asks for it: rank 1
-/// does not until rank 0 has looked for a while and says so.
+/// Rank 0 sends rank 1 a long message of set-up, which does not count as sent before rank 1 asks
+/// for it: that is when rank 0 has looked for a while and says so.
 fn set_up(mut world: World) {
     let other = Rank(1 - world.rank().0);
     let landing = |bytes| Box::new(vec![0_u8; bytes]) as Box<dyn Landing>;
@@ -269,8 +269,9 @@ fn set_up(mut world: World) {
 }
 
 #[test]
-fn a_long_message_of_set_up_stays_with_its_sender_until_it_is_asked_for() {
-    // Over TCP, Open MPI takes such a message into memory of its own on the other side.
+fn a_long_message_of_set_up_counts_as_sent_when_it_is_asked_for() {
+    // Over TCP, Open MPI takes such a message into memory of its own on the other side: of another
+    // channel it would count as sent at once.
     for flags in [&[][..], &TCP] {
         let Some(mpirun) = Mpirun::new(2) else {
             return;

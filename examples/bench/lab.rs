@@ -3,6 +3,10 @@
 //! A core of a shared machine may run slower than its neighbour for long spells. A short loop of
 //! fixed work brackets every sample on every core that it uses; where the loop says that the
 //! cores differ, or that one of them changed on the way, the sample is stored and excluded.
+//!
+//! Some machines change so often that hardly a sample is kept, and those by chance. There all
+//! samples of a case may confirm a bar, by the range in which their figure lies; never deny it,
+//! because uneven cores do not only scatter a gain but also lower it.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -15,6 +19,8 @@ use serde::{Deserialize, Serialize};
 const ENOUGH: usize = 7;
 /// Samples that a figure of all of them needs.
 const ENOUGH_OF_ALL: usize = 20;
+/// Neighbouring samples that are drawn together.
+const RUN: usize = 5;
 /// Cores, or one core before and after, may differ by this much.
 const TOLERANCE: f64 = 1.05;
 
@@ -87,14 +93,19 @@ fn unfit(rule: Rule, probes: &Probes) -> String {
 /// full, so that a neighbour on the same physical core shows, too.
 pub fn probe() -> f64 {
     let start = Instant::now();
+    compute(240_000);
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// So many rounds of arithmetic, a thirtieth of a microsecond each, about.
+pub fn compute(rounds: usize) {
     let mut cells = [1.0_f32; 512];
-    for _ in 0..black_box(240_000) {
+    for _ in 0..black_box(rounds) {
         for cell in &mut cells {
             *cell = *cell * 0.999 + 0.001;
         }
     }
     black_box(cells);
-    start.elapsed().as_secs_f64() * 1e3
 }
 
 /// Takes samples until enough are kept or the time is over; `take` gets the sample's number.
@@ -133,12 +144,12 @@ pub struct Case<'a> {
 }
 
 /// What samples come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Figure {
     /// By enough samples that count.
     Kept(f64),
-    /// By all samples, because too few count: the figure, and between what two it lies at 95 %.
-    All(f64, (f64, f64)),
+    /// By all samples, because too few count: the figure, and those of resamples in order.
+    All(f64, Vec<f64>),
     /// Too few samples for either.
     Guess(f64),
 }
@@ -181,8 +192,7 @@ impl<'a> Case<'a> {
             .map(|places| of(&with(places.iter().map(|&place| self.all[place]).collect())))
             .collect();
         figures.sort_by(f64::total_cmp);
-        let at = |share: usize| figures[(figures.len() - 1) * share / 1000];
-        Figure::All(of(&with(self.all.clone())), (at(25), at(975)))
+        Figure::All(of(&with(self.all.clone())), figures)
     }
 
     /// The median of a value; NaN where there is none.
@@ -201,8 +211,9 @@ impl<'a> Case<'a> {
     }
 }
 
-/// As many of `count` things as there are, each drawn from all (Efron's bootstrap); always the same
-/// thousand draws, so that a record can be worked out again.
+/// A thousand times as many of `count` things as there are, drawn in runs of neighbours (the moving
+/// block bootstrap, Künsch 1989), because a core that is slow stays so for some samples. Always the
+/// same draws, so that a record can be worked out again.
 fn resamples(count: usize) -> impl Iterator<Item = Vec<usize>> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut draw = move || {
@@ -210,7 +221,11 @@ fn resamples(count: usize) -> impl Iterator<Item = Vec<usize>> {
         state = state.wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % count
     };
-    (0..1000).map(move |_| (0..count).map(|_| draw()).collect())
+    (0..1000).map(move |_| {
+        let starts = std::iter::repeat_with(&mut draw).take(count.div_ceil(RUN));
+        let places = starts.flat_map(|start| (start..start + RUN).map(|place| place % count));
+        places.take(count).collect()
+    })
 }
 
 /// The median by nearest rank; NaN of nothing.
@@ -244,16 +259,25 @@ mod tests {
         assert_eq!(figure(&samples(3, 10, |_| 2.0)), Figure::Guess(2.0));
         assert_eq!(
             figure(&samples(0, 30, |_| 2.0)),
-            Figure::All(2.0, (2.0, 2.0))
+            Figure::All(2.0, vec![2.0; 1000])
         );
-        let Figure::All(middle, (low, high)) = figure(&samples(2, 99, |n| (n * 37 % 101) as f64))
-        else {
+        let scattered = figure(&samples(2, 99, |n| (n * 37 % 101) as f64));
+        let Figure::All(middle, figures) = scattered else {
             panic!("of all samples");
         };
-        assert_eq!(middle, 50.0);
-        assert!(
-            (30.0..45.0).contains(&low) && (55.0..70.0).contains(&high),
-            "{low} {high}"
-        );
+        assert_eq!((middle, figures.len()), (50.0, 1000));
+        let (low, high) = (figures[25], figures[975]);
+        assert!((30.0..46.0).contains(&low), "{low}");
+        assert!((54.0..70.0).contains(&high), "{high}");
+    }
+
+    #[test]
+    fn neighbours_are_drawn_together() {
+        for places in resamples(23) {
+            assert_eq!(places.len(), 23);
+            for run in places.chunks(RUN) {
+                assert!(run.windows(2).all(|two| two[1] == (two[0] + 1) % 23));
+            }
+        }
     }
 }

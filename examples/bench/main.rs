@@ -157,7 +157,7 @@ fn worker(arguments: &[String]) -> Result<()> {
             overlap_net::worker(Path::new(model), case, quota(wanted, limit)?)
         }
         ["load", model, name, shape] => startup::load_whole(Path::new(model), name, shape),
-        ["probe"] => predict::probed(),
+        ["meter"] => predict::meter(),
         ["nothing"] => startup::nothing(),
         ["split", model, index, wanted, limit] => {
             splits::worker(Path::new(model), index, quota(wanted, limit)?)

@@ -55,6 +55,17 @@ impl Net {
         Ok(net)
     }
 
+    /// Which core a host is on.
+    ///
+    /// # Errors
+    /// Where there is no such host.
+    pub fn core_of(&self, host: &str) -> Result<usize> {
+        let file = format!("/sys/class/net/autodice-{host}/ifalias");
+        let said = std::fs::read_to_string(&file).context(file.clone())?;
+        let core = said.trim().rsplit(' ').next().unwrap_or_default();
+        core.parse().context(file)
+    }
+
     /// mpirun with a rank on each of the first two hosts, over TCP.
     ///
     /// # Errors

@@ -6,17 +6,22 @@
 //! calls with the same folder stay, so that the table grows.
 
 mod cases;
+mod meter;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use autodice::platform::Platform;
 use serde_json::Value;
 
 use self::cases::{platforms, splits, Lab, Split, MODELS};
-use crate::lab::{median, probe, Probes, Rule, Sample};
-use crate::launch::{autodice_run, own_program, timed};
+pub use self::meter::meter;
+use self::meter::Meter;
+use crate::lab::{median, Probes, Rule, Sample};
+use crate::launch::{autodice_run, timed};
 use crate::models;
 use crate::net::Net;
 use crate::record::{Bar, Record};
@@ -26,8 +31,6 @@ const SECONDS: f64 = 6.0;
 const LEAST_FRAMES: usize = 6;
 const MOST_FRAMES: usize = 36;
 const WARMUP: usize = 2;
-/// Times of a core's probes: about a second.
-const PROBES: usize = 45;
 /// Frames of the input file; runs take the first so many.
 const INPUTS: usize = 36;
 
@@ -41,6 +44,8 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     let old = std::fs::read_to_string(&file).unwrap_or_default();
     let read = |line: &str| serde_json::from_str(line).context("predict.jsonl");
     let mut samples: Vec<Sample> = old.lines().map(read).collect::<Result<_>>()?;
+    // Of an earlier method.
+    samples.retain(|sample| sample.values.contains_key("corrected_ms"));
     let mut notes = vec![];
     for lab in platforms() {
         for model in MODELS {
@@ -70,9 +75,10 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         "autodice-run --profile once for each platform and model (60 s, and it says how long \
         it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
         with one frame in flight (median), period with the window that the spec gives itself. \
-        Probes: fixed work that half computes and half reads memory, in CPU time, on each core, \
-        around the profile and around each run; `corrected` multiplies the prediction by the \
-        run's probes over the profile's. Nothing is excluded.";
+        Probes: fixed work that computes and reads memory, a little of it on each core every 60 ms \
+        while the profile (`before`) and each run (`after`) last, mean CPU times. `corrected` \
+        simulates with every host's times multiplied by its core's probes of the run over those of \
+        the profile; links stay as they are. Nothing is excluded.";
     Ok(Record {
         part: "predict",
         how: how.into(),
@@ -112,11 +118,11 @@ fn platform(
     let mut job = net.mpirun_of(lab.hosts)?;
     job.arg(autodice_run()?).arg("--profile").arg(file);
     job.args(["--quiet", "--output"]).arg(&platform);
-    let before = probes()?;
+    let meter = Meter::start()?;
     let started = Instant::now();
     timed(&mut job).context("profile")?;
     let seconds = started.elapsed().as_secs_f64();
-    let profiled = mean(&before, &probes()?);
+    let profiled = meter.end()?;
     for split in wanted {
         let spec = dir.path().join("spec.yaml");
         std::fs::write(&spec, split.text(file, &inputs))?;
@@ -137,42 +143,70 @@ fn platform(
             &WARMUP.to_string(),
         ]);
         job.args(["--quiet", "--output"]).arg(&out);
-        let before = probes()?;
+        let meter = Meter::start()?;
         let ran = timed(&mut job);
-        let after = probes()?;
         if let Err(error) = ran {
             println!("# {}: {error:#}", case(model, split, lab));
             continue;
         }
+        let during = meter.end()?;
         let text = std::fs::read_to_string(out.join("run.json")).context("run.json")?;
         let measured: Value = serde_json::from_str(&text).context("run.json")?;
-        let factor = mean(&before, &after)
-            .iter()
-            .zip(&profiled)
-            .map(|(run, profile)| run / profile)
-            .sum::<f64>()
-            / profiled.len() as f64;
+        let own = |(core, during): (&usize, &f64)| (*core, during / profiled[core]);
+        let drifts: BTreeMap<usize, f64> = during.iter().map(own).collect();
+        let corrected = dir.path().join("corrected.yaml");
+        std::fs::write(&corrected, drifted(&net, &platform, &drifts)?)?;
+        let corrected = time(&simulated(&spec, &corrected, frames)?, split)?;
         let (p, m) = (time(&predicted, split)?, time(&measured, split)?);
         let values = [
             ("frames", frames as f64),
             ("predicted_ms", p),
             ("measured_ms", m),
-            ("drift", factor),
+            ("drift", drifts.values().sum::<f64>() / drifts.len() as f64),
+            ("corrected_ms", corrected),
             ("raw_error", p / m - 1.0),
-            ("error", p * factor / m - 1.0),
+            ("error", corrected / m - 1.0),
             ("bytes_differ", bytes_differ(&predicted, &measured)),
             ("memory_error", memory_error(&predicted, &measured)),
             ("profile_s", seconds),
         ];
-        let around: Probes = before.into_iter().zip(after).collect();
-        take(Sample::new(
-            &case(model, split, lab),
-            Rule::None,
-            around,
-            &values,
-        ))?;
+        let probes: Probes = profiled
+            .values()
+            .copied()
+            .zip(during.into_values())
+            .collect();
+        let name = case(model, split, lab);
+        take(Sample::new(&name, Rule::None, probes, &values))?;
     }
     Ok(())
+}
+
+/// The platform file with every host's times multiplied by the drift of its core.
+fn drifted(net: &Net, platform: &Path, drifts: &BTreeMap<usize, f64>) -> Result<String> {
+    let text = std::fs::read_to_string(platform)?;
+    let mut platform = Platform::parse("platform.yaml", &text)?;
+    for host in &mut platform.hosts {
+        let core = net.core_of(&host.name)?;
+        let drift = drifts.get(&core).context("a core without probes")?;
+        let speed = &mut host.speed;
+        for rate in [&mut speed.gmac_per_s, &mut speed.gb_per_s] {
+            *rate = rate.map(|rate| rate / drift);
+        }
+        for us in [
+            &mut speed.run_us,
+            &mut speed.message_us,
+            &mut speed.message_us_per_mb,
+        ] {
+            *us = us.map(|us| us * drift);
+        }
+        for timing in &mut host.times {
+            timing.us *= drift;
+            let tables = [&mut timing.rows, &mut timing.channels, &mut timing.terms];
+            let entries = tables.into_iter().flat_map(|table| &mut table.0);
+            entries.for_each(|(_, us)| *us *= drift);
+        }
+    }
+    Ok(platform.to_yaml())
 }
 
 /// Frames that cost next to nothing to read: making synthetic ones takes CPU time of rank 0's host,
@@ -313,50 +347,4 @@ fn bars(samples: &[Sample]) -> Vec<Bar> {
             " s",
         ),
     ]
-}
-
-fn mean(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| (a + b) / 2.0).collect()
-}
-
-/// Fixed work on both cores at once, by processes of this program.
-fn probes() -> Result<Vec<f64>> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let start = |core: usize| {
-        let mut command = Command::new("taskset");
-        command.args(["-c", &core.to_string()]);
-        command.arg(own_program()?).args(["worker", "probe"]);
-        command.stdout(std::process::Stdio::piped());
-        command.spawn().context("taskset")
-    };
-    let running: Vec<_> = (0..cores).map(start).collect::<Result<_>>()?;
-    let ended = running.into_iter().map(|child| {
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.trim().parse().context("a probe's time")
-    });
-    ended.collect()
-}
-
-/// One process of `probes`: prints the mean of some probes, in ms. Cores change between two speeds
-/// several times a second, of which a median would be the one or the other.
-///
-/// # Errors
-/// None that is known.
-pub fn probed() -> Result<()> {
-    let big = vec![1.0f32; 8 << 20];
-    let one = |_| {
-        let started = Instant::now();
-        let computed = probe();
-        // About as long again, of reading.
-        let sums = big.chunks_exact(16).fold([0.0f32; 16], |mut sums, chunk| {
-            sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
-            sums
-        });
-        std::hint::black_box((computed, sums));
-        started.elapsed().as_secs_f64() * 1e3
-    };
-    let times: Vec<f64> = (0..PROBES).map(one).collect();
-    println!("{}", times.iter().sum::<f64>() / PROBES as f64);
-    Ok(())
 }

@@ -27,7 +27,7 @@ pub struct Bar {
 
 impl Bar {
     /// A bar whose figure, what `of` makes of a case's samples, is judged by `is_met`: where enough
-    /// samples are fit by these, else by all, if both ends of the figure's range say the same.
+    /// samples are fit by these, else met if all samples say so at 95 %.
     pub fn judged(
         (what, bar): (&str, &str),
         case: &Case<'_>,
@@ -35,15 +35,17 @@ impl Bar {
         is_met: impl Fn(f64) -> bool,
     ) -> Self {
         let figure = case.figure(of);
-        let (text, met) = match figure {
+        let (text, met) = match &figure {
             Figure::Kept(value) => {
                 let known = value.is_finite();
-                (format!("{value:.3}{unit}"), known.then(|| is_met(value)))
+                (format!("{value:.3}{unit}"), known.then(|| is_met(*value)))
             }
-            Figure::All(value, (low, high)) => {
-                let agree = is_met(low) == is_met(high) && low.is_finite() && high.is_finite();
+            Figure::All(value, figures) => {
+                let met = figures.iter().filter(|&&figure| is_met(figure)).count();
+                let last = figures.len() - 1;
+                let [low, high] = [25, 975].map(|share| figures[last * share / 1000]);
                 let text = format!("{value:.3}{unit} ({low:.3} to {high:.3})");
-                (text, agree.then(|| is_met(value)))
+                (text, (met * 1000 >= figures.len() * 975).then_some(true))
             }
             Figure::Guess(value) => (format!("{value:.3}{unit}"), None),
         };
@@ -59,11 +61,11 @@ impl Bar {
 
     fn verdict(&self) -> &'static str {
         match (self.met, self.by_all) {
+            _ if self.count.1 == 0 => "not measured",
             _ if self.bar.is_empty() => "reported",
             (Some(true), false) => "ok",
             (Some(true), true) => "ok, by all",
-            (Some(false), false) => "missed",
-            (Some(false), true) => "missed, by all",
+            (Some(false), _) => "missed",
             (None, _) => "not measured",
         }
     }
@@ -224,4 +226,35 @@ pub fn table(folder: &Path, parts: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Rule;
+
+    /// The verdict on 30 samples of which none is kept: is it near 1?
+    fn verdict(value: impl Fn(usize) -> f64) -> &'static str {
+        let sample = |number: usize| {
+            let values = [("value", value(number))];
+            Sample::new("case", Rule::Drift, vec![(1.0, 2.0)], &values)
+        };
+        let samples: Vec<Sample> = (0..30).map(sample).collect();
+        judged(&samples).verdict()
+    }
+
+    fn judged(samples: &[Sample]) -> Bar {
+        let of = |case: &Case<'_>| case.median("value");
+        let is_near = |value: f64| (value - 1.0).abs() <= 0.1;
+        let case = Case::of(samples, "case");
+        Bar::judged(("this", "near 1"), &case, (of, ""), is_near)
+    }
+
+    #[test]
+    fn all_samples_confirm_a_bar_or_say_nothing() {
+        assert_eq!(verdict(|n| 0.95 + n as f64 / 300.0), "ok, by all");
+        assert_eq!(verdict(|n| [0.5, 1.0, 1.5][n / 10]), "not measured");
+        assert_eq!(verdict(|_| 3.0), "not measured");
+        assert_eq!(judged(&[]).verdict(), "not measured");
+    }
 }

@@ -13,7 +13,7 @@ use autodice::model::read::{read, Source};
 use autodice::plan::Plan;
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{is_over, Case, Quota, Rule, Sample};
+use crate::lab::{is_over, median, Case, Quota, Rule, Sample};
 use crate::launch::{print_sample, workers, Transport};
 use crate::models;
 use crate::ranks::{self, load, numbers, probed, run, told, Keep};
@@ -103,21 +103,29 @@ fn job(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<(Vec<Sample
     workers(2, Transport::SharedMemory, &[], &arguments)
 }
 
-/// The node that leaves the shortest longer stage, by measured times.
+/// The node that leaves the shortest longer stage, by measured times: medians over rounds in which
+/// all stages of all candidates run once, so that a core that is slow for a while is so to all.
 fn best_cut(model: &Path) -> Result<(String, Vec<String>)> {
+    const ROUNDS: usize = 15;
     let source = read(model, &[])?;
-    let graph = &source.graph;
+    let candidates = models::cuts(&source.graph, 0.36, 0.58);
+    let mut stages = Vec::new();
+    for (name, _) in &candidates {
+        let text = models::spec(model, 1, &[(Some(name), 0), (None, 1)]);
+        let plan = models::plan(&source.graph, &text)?;
+        for rank in [Rank(0), Rank(1)] {
+            let pieces = load(&source.graph, &plan, rank, &source)?;
+            stages.push((pieces, piece_inputs(&plan, rank), Vec::new()));
+        }
+    }
+    for _ in 0..ROUNDS {
+        for (pieces, inputs, times) in &mut stages {
+            times.push(bare_ms(pieces, inputs, 1)?);
+        }
+    }
     let (mut best, mut notes) = (None, Vec::new());
-    for (name, share) in models::cuts(graph, 0.36, 0.58) {
-        let text = models::spec(model, 1, &[(Some(&name), 0), (None, 1)]);
-        let plan = models::plan(graph, &text)?;
-        let mut stages = [Rank(0), Rank(1)]
-            .map(|rank| stage_ms(&source, &plan, rank))
-            .into_iter();
-        let (Some(first), Some(second)) = (stages.next(), stages.next()) else {
-            continue;
-        };
-        let (first, second) = (first?, second?);
+    for ((name, share), both) in candidates.into_iter().zip(stages.chunks(2)) {
+        let [first, second] = [0, 1].map(|stage| median(&both[stage].2));
         notes.push(format!(
             "cut {name}: {:.1} % of MACs, stages of {first:.1} and {second:.1} ms",
             share * 100.0
@@ -133,21 +141,6 @@ fn best_cut(model: &Path) -> Result<(String, Vec<String>)> {
         1.0 / longer
     ));
     Ok((name, notes))
-}
-
-/// The shortest of a few runs of all of a rank's pieces.
-fn stage_ms(source: &Source, plan: &Plan, rank: Rank) -> Result<f64> {
-    let mut pieces = load(&source.graph, plan, rank, source)?;
-    let inputs = piece_inputs(plan, rank);
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let start = Instant::now();
-        for (piece, inputs) in pieces.iter_mut().zip(&inputs) {
-            piece.run(inputs)?;
-        }
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.into_iter().fold(f64::INFINITY, f64::min))
 }
 
 fn piece_inputs(plan: &Plan, rank: Rank) -> Vec<Vec<Arc<Tensor>>> {
@@ -194,7 +187,7 @@ pub fn worker(kind: &str, model: &Path, text: &str, quota: Quota) -> Result<()> 
                 ranks::meet(link)?;
                 at_once_ms = alone.period_ms()?;
                 ranks::meet(link)?;
-                stage_ms = bare_ms(&mut pieces, &inputs)?;
+                stage_ms = bare_ms(&mut pieces, &inputs, FRAMES / 2)?;
             }
             ranks::meet(link)?;
             let ran = run(link, &program, &pieces, FRAMES, true)?;
@@ -279,15 +272,15 @@ fn sample(kind: &str, probes: Vec<(f64, f64)>, zero: &Own, one: &Own) -> Sample 
     Sample::new(kind, Rule::Drift, probes, &values)
 }
 
-/// The mean of a few runs of all pieces, one behind the other.
-fn bare_ms(pieces: &mut [Keep], inputs: &[Vec<Arc<Tensor>>]) -> Result<f64> {
+/// The mean of some runs of all pieces, one behind the other.
+fn bare_ms(pieces: &mut [Keep], inputs: &[Vec<Arc<Tensor>>], runs: usize) -> Result<f64> {
     let start = Instant::now();
-    for _ in 0..FRAMES / 2 {
+    for _ in 0..runs {
         for (piece, inputs) in pieces.iter_mut().zip(inputs) {
             piece.run(inputs)?;
         }
     }
-    Ok(start.elapsed().as_secs_f64() * 1e3 / (FRAMES / 2) as f64)
+    Ok(start.elapsed().as_secs_f64() * 1e3 / runs as f64)
 }
 
 /// The whole model on this rank alone.

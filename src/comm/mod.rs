@@ -27,8 +27,8 @@ pub enum Channel {
     Control,
     /// Signs of life.
     Heartbeat,
-    /// Set-up: specs, graphs, weights, verdicts. A long message is sent when its receive has
-    /// started: what a rank is not ready for stays with its sender.
+    /// Set-up: specs, graphs, weights, verdicts. A long message counts as sent when its receive has
+    /// started, so that senders can bound what lies with ranks that are not ready for it.
     Deploy,
     /// Activations.
     Data,

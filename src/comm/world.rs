@@ -285,8 +285,12 @@ impl World {
             match (owner, how) {
                 (_, Err(code)) => self.fail(owner.transport(code)),
                 (Owner::Send(id, _), Ok(_)) => self.complete_send(id),
-                (Owner::Head(key), Ok(arrived)) => self.complete_head(key, arrived),
-                (Owner::Body(key, bytes), Ok(arrived)) => self.complete_body(key, bytes, arrived),
+                (Owner::Head(key), Ok(status)) => {
+                    self.complete_head(key, calls::received(&status));
+                }
+                (Owner::Body(key, bytes), Ok(status)) => {
+                    self.complete_body(key, bytes, calls::received(&status));
+                }
             }
         }
     }
@@ -435,8 +439,8 @@ impl Link for World {
             chunks = [].chunks(1);
         }
         let is_long = body.len() > self.form.short;
-        // Set-up: what a rank has not asked for yet waits here. MPI would hold all of its weights
-        // in memory of its own there, beside those that the rank is loading.
+        // Set-up: whoever counts what is not sent yet bounds what MPI holds, beside a rank that is
+        // loading, in memory of its own.
         let complete = match channel {
             Channel::Deploy if is_long => Complete::WhenReceived,
             _ => Complete::WhenFree,

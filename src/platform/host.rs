@@ -28,7 +28,8 @@ pub struct Host {
 }
 
 /// `quota:` of a host that may compute for a part of the time only (a container, a lab host). All
-/// times of such a host are CPU time: what things take while it is not held up.
+/// times of such a host are CPU time: what things take while it is not held up, were it held up by
+/// its quota alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// `cores:` CPU time for each time that passes.

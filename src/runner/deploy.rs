@@ -65,43 +65,44 @@ fn chunks(region: &Region, item: usize) -> Vec<Region> {
 /// rank waits until the rank has taken what is under way to it, so that no rank waits for another's
 /// packing, and rank 0 holds a few chunks of each.
 pub struct Sender {
-    lanes: Vec<Lane>,
-    /// Tells the reading thread to read the next chunk of a lane.
-    ask: mpsc::Sender<usize>,
-    chunks: Receiver<Result<(usize, Value), Failure>>,
+    /// Of every rank but 0.
+    orders: Vec<Order>,
+    /// Has the reading thread read a rank's next chunk.
+    ask: mpsc::Sender<Rank>,
+    chunks: Receiver<Result<Chunk, Failure>>,
 }
 
-/// Chunks for one rank.
-struct Lane {
+/// A rank, and its next chunk; none where it has all.
+type Chunk = (Rank, Option<Value>);
+
+/// What one rank is to get.
+struct Order {
     rank: Rank,
-    /// Not asked for yet.
-    left: usize,
-    reading: usize,
+    is_read: bool,
+    asked: usize,
     under_way: Vec<SendId>,
 }
 
 impl Sender {
-    /// Starts to read for every rank but 0: of each rank's slices those that it wants.
+    /// Starts to read for every rank but 0: of each rank's slices those that it wants. What one
+    /// rank takes decides what is read for it, and nothing else.
     pub fn start(
-        program: &Program,
+        program: Arc<Program>,
         weights: Arc<dyn Weights + Send + Sync>,
-        wanted: &[Vec<bool>],
+        wanted: Vec<Vec<bool>>,
     ) -> Self {
-        let ranks = (1..program.plan.ranks.len()).map(Rank::new);
-        let queue = |rank: Rank| outgoing(program, rank, &wanted[rank.index()]);
-        let queues: Vec<_> = ranks.clone().map(queue).collect();
-        let lane = |(rank, queue): (Rank, &VecDeque<_>)| Lane {
-            rank,
-            left: queue.len(),
-            reading: 0,
+        let order = |rank: usize| Order {
+            rank: Rank::new(rank),
+            is_read: false,
+            asked: 0,
             under_way: Vec::new(),
         };
-        let lanes = ranks.zip(&queues).map(lane).collect();
+        let orders = (1..program.plan.ranks.len()).map(order).collect();
         let (ask, asked) = channel();
         let (to_main, chunks) = channel();
         let main = std::thread::current();
         std::thread::spawn(move || {
-            let read = || read_asked(queues, &*weights, &asked, &to_main, &main);
+            let read = || read_asked(&program, &*weights, &wanted, &asked, &to_main, &main);
             // The others wait for their weights: an end without a word would hang them.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(read)) {
                 let line = format!("reading weights panicked: {}", panic_message(&*payload));
@@ -110,7 +111,11 @@ impl Sender {
             drop(to_main);
             main.unpark();
         });
-        Self { lanes, ask, chunks }
+        Self {
+            orders,
+            ask,
+            chunks,
+        }
     }
 
     /// Sends what has been read; whether everything is out.
@@ -119,46 +124,55 @@ impl Sender {
     /// `Failure` where the model's file cannot be read any more.
     pub fn step<L: Link>(&mut self, mailbox: &mut Mailbox<L>) -> Result<bool, Failure> {
         while let Ok(chunk) = self.chunks.try_recv() {
-            let (index, value) = chunk?;
-            let lane = &mut self.lanes[index];
+            let (rank, value) = chunk?;
+            let order = &mut self.orders[rank.index() - 1];
+            order.asked -= 1;
+            let Some(value) = value else {
+                order.is_read = true;
+                continue;
+            };
             let header = Header {
                 kind: WEIGHTS,
                 ..Header::default()
             };
             let payload = Some(Arc::new(value.bytes) as _);
-            let id = mailbox.send(Channel::Deploy, lane.rank, TAG, header, payload);
-            lane.under_way.push(id);
-            lane.reading -= 1;
+            let id = mailbox.send(Channel::Deploy, rank, TAG, header, payload);
+            order.under_way.push(id);
         }
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            lane.under_way.retain(|&id| !mailbox.is_sent(id));
-            while lane.left > 0 && lane.reading + lane.under_way.len() < AHEAD {
-                lane.left -= 1;
-                lane.reading += 1;
-                // Where nobody reads any more, `chunks` has said why.
-                let _nobody_reads = self.ask.send(index);
+        for order in &mut self.orders {
+            order.under_way.retain(|&id| !mailbox.is_sent(id));
+            while !order.is_read && order.asked + order.under_way.len() < AHEAD {
+                order.asked += 1;
+                // Where nobody reads any more, `chunks` says why.
+                let _nobody_reads = self.ask.send(order.rank);
             }
         }
-        let is_out = |lane: &Lane| lane.left + lane.reading + lane.under_way.len() == 0;
-        Ok(self.lanes.iter().all(is_out))
+        let is_out = |order: &Order| order.is_read && order.asked + order.under_way.len() == 0;
+        Ok(self.orders.iter().all(is_out))
     }
 }
 
-/// Reads the next chunk of each lane that is asked for, until nobody asks or listens.
+/// Reads the next chunk of each rank that is asked for, until nobody asks or listens.
 fn read_asked(
-    mut queues: Vec<VecDeque<(WeightId, Region)>>,
+    program: &Program,
     weights: &dyn Weights,
-    asked: &Receiver<usize>,
-    to_main: &mpsc::Sender<Result<(usize, Value), Failure>>,
+    wanted: &[Vec<bool>],
+    asked: &Receiver<Rank>,
+    to_main: &mpsc::Sender<Result<Chunk, Failure>>,
     main: &std::thread::Thread,
 ) {
-    for index in asked {
-        let Some((weight, region)) = queues[index].pop_front() else {
-            continue;
-        };
-        let value = weights.slice(weight, &region).map(|value| (index, value));
-        let value = value.map_err(|error| Failure::input(&error));
-        if to_main.send(value).is_err() {
+    let ranks = (0..program.plan.ranks.len()).map(Rank::new);
+    let mut queues: Vec<_> = ranks
+        .map(|rank| outgoing(program, rank, &wanted[rank.index()]))
+        .collect();
+    for rank in asked {
+        let next = queues[rank.index()].pop_front();
+        let read = |(weight, region): (WeightId, Region)| weights.slice(weight, &region);
+        let value = next.map(read).transpose().map(|value| (rank, value));
+        if to_main
+            .send(value.map_err(|error| Failure::input(&error)))
+            .is_err()
+        {
             return;
         }
         main.unpark();
@@ -325,7 +339,13 @@ pub fn until<L: Link>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::comm::threads::links;
+    use crate::model::read::read;
+    use crate::model::standard::{build, Options};
+    use crate::plan::compile_owners;
 
     #[test]
     fn chunks_lie_behind_each_other_and_cover_the_slice() {
@@ -343,5 +363,68 @@ mod tests {
         assert!(parts.windows(2).all(|w| w[0].0[1].end == w[1].0[1].start));
         let scalar = Region(vec![]);
         assert_eq!(chunks(&scalar, 4), [scalar]);
+    }
+
+    /// A model of many weights on three ranks, rank 0 with nothing of it.
+    fn job() -> (Arc<Program>, Arc<dyn Weights + Send + Sync>) {
+        let options = Options {
+            size: Some((64, 64)),
+            width: Some(0.25),
+            ..Options::default()
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        let model = build("vgg11", &options).expect("a model");
+        model.write(&path).expect("the model is written");
+        let source = read(&path, &[]).expect("the model is read");
+        let nodes = source.graph.nodes.len();
+        let owners: Vec<Rank> = (0..nodes).map(|node| Rank::new(1 + node / 8 % 2)).collect();
+        let program = Program {
+            plan: compile_owners(&source.graph, &owners, 3, 1),
+            graph: source.graph.clone(),
+            rank: Rank(0),
+        };
+        // The file stays open where its folder is gone.
+        (Arc::new(program), Arc::new(source))
+    }
+
+    #[test]
+    fn a_rank_that_takes_nothing_keeps_no_other_waiting() {
+        let (program, weights) = job();
+        let wanted: Vec<Vec<bool>> = (0..3)
+            .map(|rank| vec![true; slices(&program, Rank::new(rank)).len()])
+            .collect();
+        let chunks = |rank| outgoing(&program, Rank(rank), &wanted[rank as usize]).len();
+        let (silent, all) = (1, chunks(2));
+        assert!(chunks(silent) > AHEAD && all > AHEAD, "{all}");
+        let mut links = links(3, Default::default()).into_iter();
+        let mut mails = [(); 3].map(|()| Mailbox::new(links.next().expect("three links")));
+        let mut sender = Sender::start(Arc::clone(&program), weights, wanted.clone());
+        let own = Arc::new(Program {
+            graph: program.graph.clone(),
+            plan: program.plan.clone(),
+            rank: Rank(2),
+        });
+        let (mut taker, from_main) = Taker::start(Arc::clone(&own), &wanted[2]);
+        let mut expected = slices(&own, Rank(2)).into_iter();
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut is_over = false;
+        while !is_over {
+            assert!(Instant::now() < end, "rank 2 waits for rank 1");
+            mails.iter_mut().for_each(|mail| drop(mail.poll_all()));
+            assert!(
+                !sender.step(&mut mails[0]).expect("it reads"),
+                "rank 1 has nothing"
+            );
+            is_over = taker.step(&mut mails[2]).expect("it takes");
+            for value in from_main.try_iter() {
+                let slice = expected.next().expect("no slice too many");
+                assert_eq!(value.shape, slice.region.shape());
+            }
+        }
+        assert_eq!(expected.next(), None);
+        let order = &sender.orders[silent as usize - 1];
+        assert_eq!((order.asked, order.under_way.len()), (0, AHEAD));
+        mails.iter_mut().for_each(Mailbox::close);
     }
 }

@@ -54,7 +54,8 @@ pub fn load(
     let (mut sender, mut taker, mut values) = (None, None, None);
     match &origin {
         Origin::Model(weights) => {
-            sender = Some(Sender::start(program, Arc::clone(weights), &all_wanted));
+            let (program, weights) = (Arc::clone(program), Arc::clone(weights));
+            sender = Some(Sender::start(program, weights, all_wanted));
         }
         Origin::Messages(_) => {
             let (started, from_main) = Taker::start(Arc::clone(program), &wanted);

@@ -1,4 +1,7 @@
 //! MPI's own calls as Rust calls: counts, codes and strings become Rust's, and nothing more.
+//!
+//! For `World` alone, which calls `start` first and `finalize` last, and hands in communicators and
+//! requests that it had from here: what the SAFETY lines below rest on.
 
 use std::ffi::{c_char, c_int};
 
@@ -137,16 +140,15 @@ pub unsafe fn start_receive(into: *mut u8, count: usize, from: Address) -> Resul
     Ok(request)
 }
 
-/// Requests of which some have completed: where they are, how they went. The failed ones have
-/// their code.
+/// Where MPI writes which requests have completed, and how.
 #[derive(Default)]
 pub struct Completed {
     indices: Vec<c_int>,
     statuses: Vec<Status>,
 }
 
-/// One request that has completed: its index, its bytes, or why it failed.
-pub type Done = (usize, Result<usize, Code>);
+/// One request that has completed: its index, and its status or why it failed.
+pub type Done = (usize, Result<Status, Code>);
 
 impl Completed {
     /// Asks MPI which of the requests have completed. They are null afterwards.
@@ -183,12 +185,20 @@ impl Completed {
             let how = if failed {
                 Err(status.MPI_ERROR)
             } else {
-                Ok(count(status))
+                Ok(*status)
             };
             (index, how)
         };
         Ok(both.map(how).collect())
     }
+}
+
+/// Bytes of a receive that has completed with this status.
+pub fn received(status: &Status) -> usize {
+    let mut count = 0;
+    // SAFETY: a status that MPI wrote, and a live int.
+    unsafe { ffi::MPI_Get_count(status, byte(), &mut count) };
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// Whether one request, or the null that MPI leaves, is complete.
@@ -243,7 +253,7 @@ pub fn receive(bytes: &mut [u8], from: Address) -> Result<(), Code> {
 
 /// The end, in order: nothing may be under way.
 pub fn finalize() {
-    // SAFETY: MPI is initialised, and by this function's word nothing is under way.
+    // SAFETY: MPI is initialised, and nothing is under way.
     unsafe { ffi::MPI_Finalize() };
 }
 
@@ -281,13 +291,6 @@ fn text(write: impl FnOnce(*mut c_char, *mut c_int) -> c_int) -> String {
     }
     bytes.truncate(usize::try_from(length).unwrap_or(0));
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
-}
-
-fn count(status: &Status) -> usize {
-    let mut count = 0;
-    // SAFETY: a status that MPI wrote, and a live int.
-    unsafe { ffi::MPI_Get_count(status, byte(), &mut count) };
-    usize::try_from(count).unwrap_or(0)
 }
 
 /// Ranks, tags and chunks fit: MPI itself counted them, or the world's form has a limit.

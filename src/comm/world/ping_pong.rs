@@ -7,7 +7,7 @@ use super::World;
 use crate::comm::Channel;
 use crate::ids::Rank;
 
-/// Above all tags of the runner's.
+/// Nothing else is under way meanwhile.
 const TAG: u32 = 32_767;
 
 impl World {

@@ -9,7 +9,7 @@ use super::stopwatch::{Lap, Stopwatch};
 use crate::platform::Quota;
 
 /// The times of one rank, engine's cost per Run included: in µs of wall time, or, where there is a
-/// quota, of CPU time and what the host takes beyond the quota.
+/// quota, of CPU time, times the share of a core that the rank should have over the one it had.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankTimes {
     /// Compute threads.
@@ -24,8 +24,8 @@ pub struct RankTimes {
     pub units: Vec<Vec<(Level, usize, f64)>>,
     /// Wall time over CPU time of everything that was measured.
     pub wall_per_cpu: f64,
-    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, only what
-    /// that is beyond the quota's own share, and at least 1.
+    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, the share
+    /// of a core that it leaves over the one that was had, at least 1.
     pub factor: f64,
     /// CPU time of the host in each time that passes, and at once after a rest, in µs.
     pub quota: Option<(f64, f64)>,
