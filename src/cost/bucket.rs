@@ -4,7 +4,9 @@
 //! up what a period allows, and stands still until the next one begins: what Linux's control
 //! groups do. Short pieces between messages thus cost less than long ones, and what the main
 //! thread does for messages and in waiting is lacking to them. Periods of different hosts have
-//! nothing to do with each other: each rank has a phase of its own, the same in each replay.
+//! nothing to do with each other: each rank has a phase of its own, the same in each replay. Nor
+//! are two Runs of a piece ever quite alike: without that the frames of a replay fall into step
+//! with the periods, and a latency comes out as a whole number of them.
 
 use crate::platform::Quota;
 
@@ -24,6 +26,9 @@ const HOT_US: f64 = 20_000.0;
 const BESIDE_EVERY_US: f64 = 1050.0;
 const BESIDE_SHORT_US: f64 = 4000.0;
 const BESIDE_GROWTH: f64 = 0.25;
+
+/// By which part a step's work is more or less than its mean, at most.
+const UNEVEN: f64 = 0.1;
 
 /// One rank's CPU time.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +151,18 @@ impl Bucket {
     }
 }
 
+/// What the work of a rank's so-many-th step is multiplied by: 1 in the mean, the same in each
+/// replay.
+pub(super) fn uneven(rank: usize, step: u32) -> f64 {
+    // The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
+    let mut bits = ((rank as u64) << 32 | u64::from(step)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^= bits >> 31;
+    let share = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+    1.0 + UNEVEN * (2.0 * share - 1.0)
+}
+
 /// CPU time of a main thread that has waited for so long with nothing else to do.
 fn looks_us(waited: f64) -> f64 {
     let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
@@ -179,6 +196,14 @@ mod tests {
             burst_us: 1000.0,
         };
         Bucket::of(Some(quota), 1, 0.25)
+    }
+
+    #[test]
+    fn steps_are_uneven_and_right_in_the_mean() {
+        let all: Vec<f64> = (0..1000).map(|step| uneven(3, step)).collect();
+        assert!(all.iter().all(|share| (share - 1.0).abs() <= UNEVEN));
+        assert!((all.iter().sum::<f64>() / 1000.0 - 1.0).abs() < 0.01);
+        assert!(all[0] != all[1] && uneven(4, 0) != all[0]);
     }
 
     #[test]

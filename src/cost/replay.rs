@@ -221,11 +221,8 @@ impl Replay<'_> {
     pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
         let clock = &mut self.ranks[rank];
         clock.pass(self.now);
-        let there = if clock.busy.is_none() {
-            clock.bucket.pause()
-        } else {
-            0.0
-        };
+        // Where the host stands still its main thread does, too, whatever the other one has to do.
+        let there = clock.bucket.pause();
         let at = clock.main_free.max(self.now + there);
         clock.main_free = at + self.programs.message_us[rank].0;
         at

@@ -5,6 +5,9 @@
 //! ones; through two points, because a least sum of absolute errors always lies there, and a
 //! point that some disturbance threw off then pulls at nothing (as in Theil's and Sen's median of
 //! slopes, which however forgets how uncertain the slope between two small sizes is).
+//!
+//! Long messages count more often: what a link lets through at once after a pause makes short ones
+//! faster than its rate, and there are more of them.
 
 /// A link as a line: `alpha_s + bytes × s_per_byte`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,10 +34,14 @@ impl Line {
     }
 
     fn error(&self, points: &[(f64, f64)]) -> f64 {
-        let relative = |&(n, t): &(f64, f64)| (self.at(n) - t).abs() / t;
+        let times = |bytes: f64| if bytes < LONG.0 { 1.0 } else { LONG.1 };
+        let relative = |&(n, t): &(f64, f64)| times(n) * (self.at(n) - t).abs() / t;
         points.iter().map(relative).sum()
     }
 }
+
+/// Bytes from which on a message is long, and how often it counts.
+const LONG: (f64, f64) = (250_000.0, 3.0);
 
 /// The line through points (bytes, seconds > 0) of different sizes; none where there are fewer
 /// than two.

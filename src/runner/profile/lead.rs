@@ -15,6 +15,7 @@ use super::constants::Travelling;
 use super::file::{platform, Measured};
 use super::links::RankLinks;
 use super::log::RankTimes;
+use super::softirq::machine;
 use super::unit::{different, Unit};
 use super::{ProfileRequest, Profiled};
 use crate::binding::{current_mask, Mask};
@@ -55,11 +56,14 @@ pub struct Common {
 }
 
 /// All ranks: where they are, and on how many threads they compute.
+#[derive(Default)]
 pub struct Crowd {
     /// Hosts and masks, by rank.
     pub seats: Seats,
     /// Compute threads, by rank.
     pub threads: Vec<usize>,
+    /// Which kernel they run under, by rank.
+    pub machines: Vec<u64>,
 }
 
 impl Crowd {
@@ -143,7 +147,7 @@ pub fn meet(
 ) -> Result<Crowd, End> {
     let known = common.threads.iter().find(|(host, _)| *host == place.host);
     let threads = threads.or(known.map(|&(_, threads)| threads)).unwrap_or(1);
-    let own = current_mask().map(|mask| (place.host.clone(), mask, threads));
+    let own = current_mask().map(|mask| (place.host.clone(), mask, threads, machine()));
     let own = verdict(link, place, own.map_err(|error| Failure::input(&error)))?;
     let all = tell(link, place, &own)?;
     let bytes = postcard::to_stdvec(&all).expect("plain data serialises");
@@ -151,13 +155,15 @@ pub fn meet(
         let mut mail = Mailbox::new(&mut *link);
         broadcast_bytes(&mut mail, bytes, NOTE_LIMIT, &mut pump())?
     };
-    let all: Result<Vec<(String, Mask, usize)>, _> = postcard::from_bytes(&bytes);
+    let all: Result<Vec<(String, Mask, usize, u64)>, _> = postcard::from_bytes(&bytes);
     let all = all.map_err(|error| garbled(&error))?;
-    let (seats, threads) = all
-        .into_iter()
-        .map(|(host, mask, threads)| ((host, mask), threads))
-        .unzip();
-    Ok(Crowd { seats, threads })
+    let mut crowd = Crowd::default();
+    for (host, mask, threads, machine) in all {
+        crowd.seats.push((host, mask));
+        crowd.threads.push(threads);
+        crowd.machines.push(machine);
+    }
+    Ok(crowd)
 }
 
 /// Rank 0 gets what every rank has to tell, in the order of the ranks; the others get nothing.

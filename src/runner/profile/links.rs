@@ -4,7 +4,7 @@
 //! schedule is measured in three parts, within its share of the time: round trips of growing
 //! messages (α and β), the same beside a flood of messages from a third host into the one that
 //! answers (only the way there is loaded, and the way back counts as α), and short and long
-//! messages with the waits beside a Run, in CPU time at either end.
+//! messages with the waits beside a Run, in CPU time at either end, interrupts included.
 
 use std::time::{Duration, Instant};
 
@@ -27,16 +27,18 @@ const SHORT: Duration = Duration::from_millis(700);
 /// Round trips of each size, at least and at most.
 const TRIPS: (u32, u32) = (3, 20);
 /// Which of a pair's time is for it alone, beside a flood, and for CPU time.
-const PARTS: [f64; 3] = [0.5, 0.3, 0.2];
-/// Messages whose CPU time is measured.
-const CPU_SIZES: [usize; 2] = [1_000, 1_000_000];
+const PARTS: [f64; 3] = [0.45, 0.25, 0.3];
+/// Messages whose CPU time is measured, and which part of the time that is left for it: a short one
+/// that is header and payload apart, as nearly all of a frame are; and a long one, of whose
+/// interrupts there must be many.
+const CPU_SIZES: [(usize, f64); 2] = [(16_000, 0.15), (1_000_000, 1.0)];
 
 /// What one rank found out about messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankLinks {
     /// By pair of hosts (of the ranks that asked; the same host twice for `local`).
     pub pairs: Vec<PairTimes>,
-    /// (bytes, seconds of CPU) of a message at this end.
+    /// (bytes, seconds of CPU) of a message at this end, with its interrupts where it is long.
     pub cpu: Vec<(usize, f64)>,
 }
 
@@ -60,7 +62,8 @@ struct Meeting {
     floods: Option<Rank>,
 }
 
-/// Measures all pairs within about `time`; `ranks` has every host's ranks. All ranks call it.
+/// Measures all pairs within about `time`; `ranks` has every host's ranks, `machines` every rank's
+/// kernel. All ranks call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors
@@ -68,6 +71,7 @@ struct Meeting {
 pub fn measure(
     link: &mut dyn Link,
     ranks: &[Vec<Rank>],
+    machines: &[u64],
     time: Duration,
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<RankLinks, End> {
@@ -79,8 +83,11 @@ pub fn measure(
         let left = end.saturating_duration_since(Instant::now());
         let slot = left / u32::try_from(rounds.len() - index).unwrap_or(1);
         let own = link.rank();
+        let is_here = |rank: &Rank| machines[rank.index()] == machines[own.index()];
+        let talking = round.iter().flat_map(|pair| [pair.asks, pair.answers]);
+        let talking = talking.filter(is_here).count();
         for meeting in round {
-            meet(link, own, meeting, slot, &mut found)?;
+            meet(link, (own, talking), meeting, slot, &mut found)?;
         }
         // The next pair is to have the network for itself.
         let mut mail = Mailbox::new(&mut *link);
@@ -129,12 +136,12 @@ fn meetings(ranks: &[Vec<Rank>]) -> Vec<Vec<Meeting>> {
 
 fn meet(
     link: &mut dyn Link,
-    own: Rank,
+    (own, talking): (Rank, usize),
     meeting: &Meeting,
     slot: Duration,
     found: &mut RankLinks,
 ) -> Result<(), LinkError> {
-    let mut talk = Talk::new(link);
+    let mut talk = Talk::new(link, talking);
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {
@@ -159,11 +166,11 @@ fn ask(
     let halves: Vec<_> = points.iter().map(|&(n, t)| (n, t / 2.0)).collect();
     let line = fit(&halves);
     let mut left = slot.mul_f64(PARTS[2]).as_secs_f64();
-    for bytes in CPU_SIZES {
+    for (bytes, share) in CPU_SIZES {
         let trip = line
             .map_or(0.0, |line| 2.0 * line.at(bytes as f64))
             .max(1e-6);
-        let count = ((left / 2.0 / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
+        let count = ((left * share / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
         let trips = talk.ask(to, Way::BesideRun, bytes, count)?;
         left -= trips.seconds.iter().sum::<f64>();
         found.cpu.push((bytes, trips.cpu));

@@ -18,6 +18,7 @@ mod overhead;
 mod pass;
 mod quota;
 mod schedule;
+mod softirq;
 mod stopwatch;
 mod talk;
 mod teller;
@@ -114,9 +115,15 @@ pub fn run_profile(
     )?;
     let left = common.budget.saturating_sub(time);
     let ranks: Vec<_> = hosts.iter().map(|(_, ranks)| ranks.clone()).collect();
-    let links = links::measure(&mut pulse, &ranks, left, &mut |done, all| {
-        teller.say(&format!("links, round {} of {all}", done + 1));
-    })?;
+    let links = links::measure(
+        &mut pulse,
+        &ranks,
+        &crowd.machines,
+        left,
+        &mut |done, all| {
+            teller.say(&format!("links, round {} of {all}", done + 1));
+        },
+    )?;
     let found = tell(&mut pulse, place, &(times, links))?;
     let written = lead.map(|lead| lead.write(&common, &hosts, found, started, request));
     let written = verdict(&mut pulse, place, written.transpose())?;

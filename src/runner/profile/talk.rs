@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use self::flood::Flood;
 use super::super::idle::Idle;
 use super::clock::thread_cpu;
+use super::softirq::interrupts;
 use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
 use crate::ids::Rank;
 
@@ -27,6 +28,10 @@ const TAG: u32 = 0;
 /// on hosts of 0.3 core with a period of 10 ms: after 2 ms the one who waits, still in its short
 /// waits, has used up its quota as often as not.
 const REST: (Duration, Duration) = (Duration::from_millis(12), Duration::from_millis(30));
+
+/// Messages from which on the interrupts that they cause are counted: time in interrupts is known
+/// to 10 ms, and short messages cause far less.
+const LONG: usize = 1_000_000;
 
 /// Both directions have the length of the message, or only the way there.
 const BOTH_WAYS: u32 = 1;
@@ -41,13 +46,16 @@ pub struct Talk<'a> {
     mail: Mailbox<&'a mut dyn Link>,
     idle: Idle,
     beside: bool,
+    /// Which part of all interrupts on this machine is for this rank's messages.
+    interrupts: f64,
 }
 
 /// What a number of round trips took.
 pub struct Trips {
     /// Seconds of each.
     pub seconds: Vec<f64>,
-    /// CPU time of this thread for each message of this rank, either way, in seconds.
+    /// CPU time for each message of this rank, either way, in seconds: this thread's, and that of
+    /// interrupts where messages are long.
     pub cpu: f64,
 }
 
@@ -78,12 +86,14 @@ impl Way {
 }
 
 impl<'a> Talk<'a> {
-    /// Talk over a link on which nothing is under way.
-    pub fn new(link: &'a mut dyn Link) -> Self {
+    /// Talk over a link on which nothing is under way, as one of so many ranks on this machine that
+    /// talk.
+    pub fn new(link: &'a mut dyn Link, talking: usize) -> Self {
         Self {
             mail: Mailbox::new(link),
             idle: Idle::new(false),
             beside: false,
+            interrupts: 1.0 / talking.max(1) as f64,
         }
     }
 
@@ -106,10 +116,10 @@ impl<'a> Talk<'a> {
         let back = if way == Way::One { 0 } else { bytes };
         let message = Arc::new(vec![1u8; bytes]);
         let mut seconds = vec![];
-        let mut before = thread_cpu();
+        let mut before = self.spent();
         for trip in 0..=count {
             if trip == 1 {
-                before = thread_cpu();
+                before = self.spent();
             }
             let answer = self.expect(Channel::Data, to, TAG, back);
             let started = Instant::now();
@@ -131,7 +141,7 @@ impl<'a> Talk<'a> {
         }
         self.beside = false;
         Ok(Trips {
-            cpu: per_message(before, count),
+            cpu: self.per_message(before, bytes, count),
             seconds,
         })
     }
@@ -141,8 +151,8 @@ impl<'a> Talk<'a> {
         self.note(to, END, 0, 0);
     }
 
-    /// The answering side, until the other one is through: the CPU time of this thread for each
-    /// message beside a Run, in seconds, by bytes. Where there is a `flood` from a third rank,
+    /// The answering side, until the other one is through: the CPU time for each message beside a
+    /// Run (as `Trips::cpu`), by bytes. Where there is a `flood` from a third rank,
     /// keeps it going meanwhile.
     ///
     /// # Errors
@@ -183,12 +193,12 @@ impl<'a> Talk<'a> {
         let mut next = self.expect(Channel::Data, from, TAG, bytes);
         self.note(from, READY, 0, 0);
         self.beside = kind == BESIDE;
-        let mut before = thread_cpu();
+        let mut before = self.spent();
         let mut sent = None;
         for trip in 0..count {
             self.wait_beside(next, flood)?;
             if trip == 1 {
-                before = thread_cpu();
+                before = self.spent();
             }
             if trip + 1 < count {
                 next = self.expect(Channel::Data, from, TAG, bytes);
@@ -203,7 +213,20 @@ impl<'a> Talk<'a> {
             self.step(flood.as_mut())?;
         }
         self.beside = false;
-        Ok(per_message(before, count.saturating_sub(1)))
+        Ok(self.per_message(before, bytes, count.saturating_sub(1)))
+    }
+
+    /// Seconds of this thread's CPU time, and of interrupts for its messages.
+    fn spent(&self) -> (f64, f64) {
+        let interrupts = interrupts().as_secs_f64() * self.interrupts;
+        (thread_cpu().as_secs_f64(), interrupts)
+    }
+
+    fn per_message(&self, before: (f64, f64), bytes: usize, trips: u32) -> f64 {
+        let now = self.spent();
+        let interrupts = if bytes < LONG { 0.0 } else { now.1 - before.1 };
+        // A trip is two messages, and each rank has an end of both.
+        (now.0 - before.0 + interrupts) / f64::from(2 * trips.max(1))
     }
 
     /// Lets time pass with as few polls as signs of life need.
@@ -268,9 +291,4 @@ impl<'a> Talk<'a> {
         }
         Ok(())
     }
-}
-
-fn per_message(before: Duration, trips: u32) -> f64 {
-    // A trip is two messages, and each rank has an end of both.
-    (thread_cpu().saturating_sub(before)).as_secs_f64() / f64::from(2 * trips.max(1))
 }

@@ -27,7 +27,13 @@ fn model() -> Graph {
 fn links(size: usize, options: Options) -> Vec<RankLinks> {
     let hosts: Vec<_> = (0..size).map(|rank| vec![Rank::new(rank)]).collect();
     run(size, options, |mut link| {
-        let found = measure(&mut link, &hosts, Duration::from_secs(6), &mut |_, _| {});
+        let found = measure(
+            &mut link,
+            &hosts,
+            &[0; 3],
+            Duration::from_secs(6),
+            &mut |_, _| {},
+        );
         let found = found.expect("links of threads do not fail");
         link.close();
         found
