@@ -101,7 +101,8 @@ impl Replay<'_> {
     }
 
     /// A message's work is the Run's loss where one thread does both; a Run that begins later
-    /// loses what is then left of it.
+    /// loses what is then left of it. While a rank only waits for a long message it looks without
+    /// sleep, and the work is in that time.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
         clock.pass(self.now);
@@ -113,7 +114,7 @@ impl Replay<'_> {
                 let event = Event::Worked(rank, clock.generation);
                 self.push(end, event);
             }
-            None if clock.bucket.binds() => clock.bucket.take(cost),
+            None if clock.bucket.binds() && clock.moving == 0 => clock.bucket.take(cost),
             None => clock.charges.push((flow, cost)),
         }
     }
