@@ -201,8 +201,6 @@ pub struct Taker {
     /// Chunks of the slices that no receive is posted for yet: bytes of each.
     unposted: VecDeque<usize>,
     posted: VecDeque<ReceiveId>,
-    /// Buffers that messages were in: new ones would be new pages.
-    spare: Vec<Vec<u8>>,
     filling: Option<(Dtype, Vec<u8>, usize)>,
     full: Option<Value>,
     to_loader: SyncSender<Value>,
@@ -229,7 +227,6 @@ impl Taker {
                 slices,
                 unposted,
                 posted,
-                spare: Vec::new(),
                 filling,
                 full,
                 to_loader,
@@ -264,9 +261,8 @@ impl Taker {
                 let Some(bytes) = self.unposted.pop_front() else {
                     break;
                 };
-                let mut landing = self.spare.pop().unwrap_or_default();
-                landing.resize(bytes, 0);
-                let id = mailbox.receive(Channel::Deploy, Rank(0), TAG, Box::new(landing));
+                let landing = Box::new(vec![0u8; bytes]);
+                let id = mailbox.receive(Channel::Deploy, Rank(0), TAG, landing);
                 self.posted.push_back(id);
             }
             let arrived = self
@@ -285,9 +281,6 @@ impl Taker {
                 let chunk = landing.bytes_mut();
                 bytes[*filled..*filled + chunk.len()].copy_from_slice(chunk);
                 *filled += chunk.len();
-            }
-            if let Ok(buffer) = landing.into_any().downcast::<Vec<u8>>() {
-                self.spare.push(*buffer);
             }
             if self.is_full() {
                 self.finish_slice();
