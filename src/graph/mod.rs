@@ -77,7 +77,8 @@ pub struct Weight {
     pub shape: Vec<usize>,
     /// Element type.
     pub dtype: Dtype,
-    /// BLAKE3 of its little-endian bytes.
+    /// BLAKE3 of its little-endian bytes; where they are more than 4 MiB, of the hashes of each 4
+    /// MiB (`model/read/hash.rs`).
     pub hash: [u8; 32],
 }
 

@@ -20,4 +20,13 @@ pub trait Weights {
     /// # Errors
     /// One line that names the file and the weight.
     fn slice(&self, weight: WeightId, region: &Region) -> Result<Value>;
+
+    /// As `slice`, in memory that the caller no longer needs, where its length is enough.
+    ///
+    /// # Errors
+    /// As `slice`.
+    fn slice_in(&self, buffer: Vec<u8>, weight: WeightId, region: &Region) -> Result<Value> {
+        drop(buffer);
+        self.slice(weight, region)
+    }
 }

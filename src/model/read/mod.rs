@@ -11,6 +11,7 @@ mod conv;
 mod deduce;
 mod draft;
 mod fold;
+mod hash;
 mod infer;
 mod inputs;
 mod lower;
@@ -24,7 +25,6 @@ mod windows;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{anyhow, ensure, Context, Result};
 
@@ -50,7 +50,6 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
 pub struct Source {
     /// The model.
     pub graph: Graph,
-    file: Arc<DataFile>,
     path: PathBuf,
     /// For each of the graph's weights.
     constants: Vec<Constant>,
@@ -94,7 +93,6 @@ fn read_source(path: &Path, shapes: &[(String, usize)]) -> Result<Source> {
     let (graph, constants) = build::build(&name, draft)?;
     Ok(Source {
         graph,
-        file,
         path: path.to_path_buf(),
         constants,
     })
@@ -120,23 +118,19 @@ impl Source {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// BLAKE3 of the model's file (external data aside: its weights have hashes of their own).
-    ///
-    /// # Errors
-    /// One line that names the file.
-    pub fn file_hash(&self) -> Result<[u8; 32]> {
-        self.file.hash()
-    }
 }
 
 impl Weights for Source {
     fn slice(&self, weight: WeightId, region: &Region) -> Result<Value> {
+        self.slice_in(Vec::new(), weight, region)
+    }
+
+    fn slice_in(&self, buffer: Vec<u8>, weight: WeightId, region: &Region) -> Result<Value> {
         let constant = self.constants.get(weight.index()).with_context(|| {
             let path = self.path.display();
             format!("{path}: weight {weight} of {}", self.constants.len())
         })?;
-        constant.slice(region).with_context(|| {
+        constant.slice_in(buffer, region).with_context(|| {
             let name = &self.graph.weight(weight).name;
             format!("{}: weight {name}", self.path.display())
         })

@@ -1,4 +1,4 @@
-//! Constants: where a weight's bytes lie, read box by box and hashed without holding them.
+//! Constants: where a weight's bytes lie, read box by box.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,16 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
 
+use super::hash::hash;
 use crate::geometry::{runs, Region};
 use crate::graph::{Dtype, Value};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
-
-/// Bytes that are hashed at once: enough for all cores to have a share, which stays in their cache.
-const HASHED: usize = 2 << 20;
-/// The hash goes to several cores from so many bytes on.
-const SHARED: u64 = 4 << 20;
 
 /// Runs of one read may have this many bytes between them that nobody asked for.
 const GAP: usize = 4 << 10;
@@ -54,29 +50,6 @@ impl DataFile {
             .read_exact_at(bytes, offset)
             .with_context(|| format!("{}: byte {offset}", self.path.display()))
     }
-
-    /// BLAKE3 of the whole file.
-    pub fn hash(&self) -> Result<[u8; 32]> {
-        hash(self.length, |offset, bytes| self.read(offset, bytes))
-    }
-}
-
-/// BLAKE3 of `length` bytes that `read` gives from any offset. All of a model's weights are hashed
-/// before the first of them is sent, so that large ones keep all of the process's cores busy.
-fn hash(length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; length.min(HASHED as u64) as usize];
-    let mut offset = 0;
-    while offset < length {
-        let bytes = (length - offset).min(HASHED as u64) as usize;
-        read(offset, &mut chunk[..bytes])?;
-        match length < SHARED {
-            true => hasher.update(&chunk[..bytes]),
-            false => hasher.update_rayon(&chunk[..bytes]),
-        };
-        offset += bytes as u64;
-    }
-    Ok(*hasher.finalize().as_bytes())
 }
 
 /// Where a constant's little-endian row-major bytes are.
@@ -129,9 +102,10 @@ impl Constant {
         self.slice(&Region::whole(&self.shape))
     }
 
-    /// BLAKE3 of the bytes.
+    /// The hash of the bytes (`hash.rs`).
     pub fn hash(&self) -> Result<[u8; 32]> {
-        // `HASHED` is a multiple of every element's size, and an offset below the length fits.
+        // What is read at once is a multiple of every element's size, and an offset below the
+        // length fits.
         hash(self.bytes() as u64, |offset, bytes| {
             self.read(offset as usize, bytes)
         })
@@ -139,11 +113,20 @@ impl Constant {
 
     /// A box of the elements. Neighbouring runs are read at once.
     pub fn slice(&self, region: &Region) -> Result<Value> {
+        self.slice_in(Vec::new(), region)
+    }
+
+    /// As `slice`, in this memory where there is enough of it.
+    pub fn slice_in(&self, mut bytes: Vec<u8>, region: &Region) -> Result<Value> {
         let whole = Region::whole(&self.shape);
         let fits = region.rank() == whole.rank() && whole.contains(region);
         ensure!(fits, "region {region} is not inside of {:?}", self.shape);
-        let mut value = Value::zeros(self.dtype, &region.shape());
         let item = self.dtype.size();
+        // Runs cover the box: nothing stays of what was there.
+        match region.volume() * item {
+            length if length <= bytes.capacity() => bytes.resize(length, 0),
+            length => bytes = vec![0; length],
+        }
         let runs = runs(&whole, region, region);
         let mut buffer = Vec::new();
         let mut rest = &runs[..];
@@ -161,19 +144,23 @@ impl Constant {
             }
             if count == 1 {
                 let to = first.target * item;
-                self.read(start, &mut value.bytes[to..to + end - start])?;
+                self.read(start, &mut bytes[to..to + end - start])?;
             } else {
                 buffer.resize(end - start, 0);
                 self.read(start, &mut buffer)?;
                 for run in &rest[..count] {
                     let (from, to) = (run.source * item - start, run.target * item);
                     let length = run.length * item;
-                    value.bytes[to..to + length].copy_from_slice(&buffer[from..from + length]);
+                    bytes[to..to + length].copy_from_slice(&buffer[from..from + length]);
                 }
             }
             rest = &rest[count..];
         }
-        Ok(value)
+        Ok(Value {
+            dtype: self.dtype,
+            shape: region.shape(),
+            bytes,
+        })
     }
 
     /// Bytes from `offset`, which is a whole number of elements.
