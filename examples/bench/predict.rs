@@ -31,6 +31,14 @@ const SECONDS: f64 = 6.0;
 const LEAST_FRAMES: usize = 6;
 const MOST_FRAMES: usize = 36;
 const WARMUP: usize = 2;
+/// Values of a sample: the memory error that is largest, and each rank's.
+const MEMORY: [&str; 5] = [
+    "memory_error",
+    "memory_error_rank0",
+    "memory_error_rank1",
+    "memory_error_rank2",
+    "memory_error_rank3",
+];
 /// Frames of the input file; runs take the first so many.
 const INPUTS: usize = 36;
 
@@ -158,7 +166,7 @@ fn platform(
         std::fs::write(&corrected, drifted(&net, &platform, &drifts)?)?;
         let corrected = time(&simulated(&spec, &corrected, frames)?, split)?;
         let (p, m) = (time(&predicted, split)?, time(&measured, split)?);
-        let values = [
+        let mut values = vec![
             ("frames", frames as f64),
             ("predicted_ms", p),
             ("measured_ms", m),
@@ -167,9 +175,10 @@ fn platform(
             ("raw_error", p / m - 1.0),
             ("error", corrected / m - 1.0),
             ("bytes_differ", bytes_differ(&predicted, &measured)),
-            ("memory_error", memory_error(&predicted, &measured)),
             ("profile_s", seconds),
         ];
+        let errors = memory_errors(&predicted, &measured);
+        values.extend(MEMORY.into_iter().zip(errors));
         let probes: Probes = profiled
             .values()
             .copied()
@@ -264,20 +273,18 @@ fn bytes_differ(predicted: &Value, measured: &Value) -> f64 {
     of("sent_bytes") + of("received_bytes")
 }
 
-/// The error of the peak memory that is largest, with its sign.
-fn memory_error(predicted: &Value, measured: &Value) -> f64 {
+/// The errors of the ranks' peak memory, before them the one that is largest, with their signs.
+fn memory_errors(predicted: &Value, measured: &Value) -> Vec<f64> {
     let (p, m) = (
         ranks(predicted, "peak_rss_bytes"),
         ranks(measured, "peak_rss_bytes"),
     );
-    let errors = p.zip(m).map(|(p, m)| p / m - 1.0);
-    errors.fold(0.0, |worst: f64, error| {
-        if error.abs() > worst.abs() {
-            error
-        } else {
-            worst
-        }
-    })
+    let errors: Vec<f64> = p.zip(m).map(|(p, m)| p / m - 1.0).collect();
+    let worst = errors
+        .iter()
+        .copied()
+        .max_by(|a, b| a.abs().total_cmp(&b.abs()));
+    worst.into_iter().chain(errors).collect()
 }
 
 fn line(sample: &Sample) -> String {

@@ -12,13 +12,11 @@ use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 37_000_000;
+const RUNTIME: u64 = 39_500_000;
 /// Rank 0 besides: decoding and collecting.
-const LEAD: u64 = 1_000_000;
+const LEAD: u64 = 3_000_000;
 /// A node of a piece in the engine.
 const NODE: u64 = 22_000;
-/// A piece's inner activations leave holes in the heap: percent of their size.
-const INNER_PERCENT: u64 = 130;
 
 /// Bytes of a rank's process at its peak, set-up included.
 pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) -> u64 {
@@ -44,7 +42,7 @@ pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) ->
     let running = tally
         .held_bytes
         .saturating_add(frames.unwrap_or(0))
-        .saturating_add(tally.inner_bytes.saturating_mul(INNER_PERCENT) / 100);
+        .saturating_add(tally.inner_bytes);
     [nodes as u64 * NODE, lead, tally.loading_peak.max(running)]
         .into_iter()
         .fold(RUNTIME, u64::saturating_add)

@@ -1,10 +1,10 @@
 //! Bringing every rank the weights of its own pieces, and no others.
 //!
-//! Rank 0 reads slices from the model's file and sends them in chunks (`sender.rs`), each rank's in
-//! the order in which it loads its pieces (`taker.rs`); both sides work the order out from the plan.
-//! A slice travels once to a rank, whatever the number of its pieces that use it; a slice inside of
-//! another one of the same rank travels as well. A rank holds a slice (and a few of the next, while
-//! they arrive) until the engine has packed it for the last piece that uses it.
+//! Rank 0 reads slices from the model's file and sends them in chunks (`sender.rs`), each rank's
+//! in the order in which it loads its pieces (`taker.rs`); both sides work the order out from the
+//! plan. A slice travels once to a rank, whatever the number of its pieces that use it; a slice
+//! inside of another one of the same rank travels as well. A rank holds a slice (and a few of the
+//! next, while they arrive) until the engine has packed it for the last piece that uses it.
 //!
 //! Buffers of chunks are used again on both sides: in new memory for each the kernel's work for its
 //! pages took a third of the time of a whole deployment.

@@ -1,3 +1,5 @@
+//! Chunks, and a job of which one rank takes nothing.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ use super::constants::Travelling;
 use super::file::{platform, Measured};
 use super::links::RankLinks;
 use super::log::RankTimes;
-use super::softirq::machine;
+use super::softirq::{machine, paid};
 use super::unit::{different, Unit};
 use super::{ProfileRequest, Profiled};
 use crate::binding::{current_mask, Mask};
@@ -77,6 +77,13 @@ impl Crowd {
             }
         }
         hosts
+    }
+
+    /// How much of the interrupts for its messages a rank pays for that has so many cores' time.
+    pub fn interrupts_paid(&self, own: Rank, cores: f64) -> f64 {
+        let masks = self.seats.iter().map(|(_, mask)| mask);
+        let ranks: Vec<_> = masks.zip(self.machines.iter().copied()).collect();
+        paid(own.index(), &ranks, cores)
     }
 }
 

@@ -63,7 +63,8 @@ struct Meeting {
 }
 
 /// Measures all pairs within about `time`; `ranks` has every host's ranks, `machines` every rank's
-/// kernel. All ranks call it.
+/// kernel; this rank pays for so much of the interrupts for its messages (`softirq.rs`). All ranks
+/// call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors
@@ -71,7 +72,7 @@ struct Meeting {
 pub fn measure(
     link: &mut dyn Link,
     ranks: &[Vec<Rank>],
-    machines: &[u64],
+    (machines, paid): (&[u64], f64),
     time: Duration,
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<RankLinks, End> {
@@ -86,8 +87,9 @@ pub fn measure(
         let is_here = |rank: &Rank| machines[rank.index()] == machines[own.index()];
         let talking = round.iter().flat_map(|pair| [pair.asks, pair.answers]);
         let talking = talking.filter(is_here).count();
+        let interrupts = paid / talking.max(1) as f64;
         for meeting in round {
-            meet(link, (own, talking), meeting, slot, &mut found)?;
+            meet(link, interrupts, meeting, slot, &mut found)?;
         }
         // The next pair is to have the network for itself.
         let mut mail = Mailbox::new(&mut *link);
@@ -136,12 +138,13 @@ fn meetings(ranks: &[Vec<Rank>]) -> Vec<Vec<Meeting>> {
 
 fn meet(
     link: &mut dyn Link,
-    (own, talking): (Rank, usize),
+    interrupts: f64,
     meeting: &Meeting,
     slot: Duration,
     found: &mut RankLinks,
 ) -> Result<(), LinkError> {
-    let mut talk = Talk::new(link, talking);
+    let own = link.rank();
+    let mut talk = Talk::new(link, interrupts);
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {

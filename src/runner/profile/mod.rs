@@ -115,10 +115,12 @@ pub fn run_profile(
     )?;
     let left = common.budget.saturating_sub(time);
     let ranks: Vec<_> = hosts.iter().map(|(_, ranks)| ranks.clone()).collect();
+    let cores = times.quota.map_or(seat.threads as f64, |(cores, _)| cores);
+    let paid = crowd.interrupts_paid(pulse.rank(), cores);
     let links = links::measure(
         &mut pulse,
         &ranks,
-        &crowd.machines,
+        (&crowd.machines, paid),
         left,
         &mut |done, all| {
             teller.say(&format!("links, round {} of {all}", done + 1));

@@ -6,6 +6,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::binding::Mask;
+
 /// What `/proc/stat` counts by, whatever the kernel's own ticks are.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -33,9 +35,40 @@ pub fn machine() -> u64 {
     hasher.finish()
 }
 
+/// How much of the interrupts that a rank's messages cause it pays for, where all ranks have as
+/// many: those of all ranks on its cores, for the part of the time in which it is the one that
+/// runs. A host under a quota seldom runs when its packets come.
+///
+/// `ranks` has every rank's cores and machine; `cores` is how much CPU time rank `own` has.
+pub fn paid(own: usize, ranks: &[(&Mask, u64)], cores: f64) -> f64 {
+    let (mask, machine) = ranks[own];
+    let on_own_cores = |&(other, there): &(&Mask, u64)| {
+        let both = other.0.iter().filter(|&&core| mask.contains(core)).count();
+        let is_here = there == machine && other.count() > 0;
+        is_here.then(|| both as f64 / other.count() as f64)
+    };
+    let runs = (cores / mask.count().max(1) as f64).min(1.0);
+    runs * ranks.iter().filter_map(on_own_cores).sum::<f64>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rank_pays_for_all_on_its_cores_while_it_runs() {
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        let (zero, one, both) = (Mask(vec![0]), Mask(vec![1]), Mask(vec![0, 1]));
+        let lab = [(&zero, 7), (&zero, 7), (&one, 7)];
+        near(paid(0, &lab, 0.45), 0.9);
+        near(paid(2, &lab, 0.45), 0.45);
+        // Boards of their own, one thread and two.
+        let boards = [(&both, 7), (&both, 8)];
+        near(paid(1, &boards, 1.0), 0.5);
+        near(paid(1, &boards, 2.0), 1.0);
+        near(paid(1, &boards, 4.0), 1.0);
+        near(paid(0, &[(&zero, 7), (&both, 7)], 1.0), 1.5);
+    }
 
     #[test]
     fn both_kinds_of_interrupts_of_all_cores_count() {

@@ -46,7 +46,7 @@ pub struct Talk<'a> {
     mail: Mailbox<&'a mut dyn Link>,
     idle: Idle,
     beside: bool,
-    /// Which part of all interrupts on this machine is for this rank's messages.
+    /// Which part of all interrupts on this machine this rank pays for.
     interrupts: f64,
 }
 
@@ -86,14 +86,14 @@ impl Way {
 }
 
 impl<'a> Talk<'a> {
-    /// Talk over a link on which nothing is under way, as one of so many ranks on this machine that
-    /// talk.
-    pub fn new(link: &'a mut dyn Link, talking: usize) -> Self {
+    /// Talk over a link on which nothing is under way; this rank pays for so much of all interrupts
+    /// on this machine.
+    pub fn new(link: &'a mut dyn Link, interrupts: f64) -> Self {
         Self {
             mail: Mailbox::new(link),
             idle: Idle::new(false),
             beside: false,
-            interrupts: 1.0 / talking.max(1) as f64,
+            interrupts,
         }
     }
 
