@@ -5,7 +5,7 @@
 //! share one stream of bytes wait for each other for most of the time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::available_parallelism;
+use std::thread::{available_parallelism, Builder};
 
 use anyhow::Result;
 
@@ -37,9 +37,12 @@ pub fn hash(length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()> + Sync) -> 
             own.push((start, piece(start, PIECE.min(length - start), &read)));
         }
     };
-    let cores = available_parallelism().map_or(1, usize::from);
+    let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let mut pieces = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        let others = 1..cores.min(length.div_ceil(PIECE));
+        // Where the system has no thread left, there are fewer.
+        let spawn = |_| Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = others.filter_map(spawn).collect();
         let mut all = work();
         for other in others {
             let own = other.join();

@@ -14,9 +14,9 @@ use crate::model::Weights;
 use crate::runner::failure::{panic_message, Failure, DEFECT};
 use crate::runner::frame::Program;
 
-/// Reads on a thread of its own, sends from the main thread. What is read next for a
-/// rank waits until the rank has taken what is under way to it, so that no rank waits for another's
-/// packing, and rank 0 holds a few chunks of each.
+/// Reads on a thread of its own, sends from the main thread. What is read next for a rank waits
+/// until the rank has taken what is under way to it, so that no rank waits for another's packing,
+/// and rank 0 holds a few chunks of each.
 pub struct Sender {
     /// Of every rank but 0.
     pub(super) orders: Vec<Order>,
