@@ -63,8 +63,8 @@ struct Meeting {
 }
 
 /// Measures all pairs within about `time`; `ranks` has every host's ranks, `machines` every rank's
-/// kernel; this rank pays for so much of the interrupts for its messages (`softirq.rs`). All ranks
-/// call it.
+/// kernel; this rank pays for so much of the interrupts that come while it sleeps (`softirq.rs`). All
+/// ranks call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors
@@ -87,9 +87,8 @@ pub fn measure(
         let is_here = |rank: &Rank| machines[rank.index()] == machines[own.index()];
         let talking = round.iter().flat_map(|pair| [pair.asks, pair.answers]);
         let talking = talking.filter(is_here).count();
-        let interrupts = paid / talking.max(1) as f64;
         for meeting in round {
-            meet(link, interrupts, meeting, slot, &mut found)?;
+            meet(link, (talking, paid), meeting, slot, &mut found)?;
         }
         // The next pair is to have the network for itself.
         let mut mail = Mailbox::new(&mut *link);
@@ -138,13 +137,13 @@ fn meetings(ranks: &[Vec<Rank>]) -> Vec<Vec<Meeting>> {
 
 fn meet(
     link: &mut dyn Link,
-    interrupts: f64,
+    pays: (usize, f64),
     meeting: &Meeting,
     slot: Duration,
     found: &mut RankLinks,
 ) -> Result<(), LinkError> {
     let own = link.rank();
-    let mut talk = Talk::new(link, interrupts);
+    let mut talk = Talk::new(link, pays);
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {

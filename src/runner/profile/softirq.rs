@@ -1,29 +1,32 @@
 //! CPU time that the kernel spends on packets in interrupts, of whatever thread it interrupts.
 //!
 //! Where the kernel does not keep the two apart (`IRQ_TIME_ACCOUNTING` is off) that thread, and
-//! its control group's quota, pay for it: beside messages the compute thread most of the time.
+//! its control group's quota, pay for it. While a profile's ranks talk and nothing computes, many
+//! interrupts find an idle core; beside a job's Runs somebody pays.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::binding::Mask;
 
-/// What `/proc/stat` counts by, whatever the kernel's own ticks are.
-const TICK: Duration = Duration::from_millis(10);
+/// What `/proc/stat` counts by, in ms, whatever the kernel's own ticks are.
+const TICK_MS: u64 = 10;
 
-/// Time in interrupts on all cores of this machine since it was started; nothing where the system
-/// does not say.
-pub fn interrupts() -> Duration {
+/// Time in which the cores of this machine have been busy since it was started, in threads or in
+/// interrupts; nothing where the system does not say.
+pub fn busy() -> Duration {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     parse(&text).unwrap_or_default()
 }
 
 fn parse(text: &str) -> Option<Duration> {
     let all = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    // user, nice, system, idle, iowait, irq, softirq
-    let ticks = all.split_whitespace().skip(5).take(2);
-    let ticks = ticks.map(|ticks| ticks.parse::<u32>().ok());
-    Some(TICK * ticks.sum::<Option<u32>>()?)
+    let ticks = all.split_whitespace().map(|ticks| ticks.parse::<u64>());
+    let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().ok()?;
+    // user, nice, system, idle, iowait, irq, softirq; then what other machines and guests took
+    let (threads, interrupts) = (ticks.get(..3)?, ticks.get(5..7)?);
+    let ticks: u64 = threads.iter().chain(interrupts).sum();
+    Some(Duration::from_millis(ticks.saturating_mul(TICK_MS)))
 }
 
 /// A number for the running kernel: ranks with the same one share its interrupts, whatever the
@@ -35,8 +38,8 @@ pub fn machine() -> u64 {
     hasher.finish()
 }
 
-/// How much of the interrupts that a rank's messages cause it pays for, where all ranks have as
-/// many: those of all ranks on its cores, for the part of the time in which it is the one that
+/// How much of the interrupts that come while a rank sleeps it pays for in a job, where all ranks
+/// have as many messages: those of all ranks on its cores, for the part of the time in which it is the one that
 /// runs. A host under a quota seldom runs when its packets come.
 ///
 /// `ranks` has every rank's cores and machine; `cores` is how much CPU time rank `own` has.
@@ -71,10 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_interrupts_of_all_cores_count() {
-        let text = "cpu  10 20 30 40 50 6 7 0 0 0\ncpu0 1 2 3 4 5 6 7 0 0 0\nintr 9\n";
-        assert_eq!(parse(text), Some(Duration::from_millis(130)));
-        assert_eq!(parse("cpu  1 2 3"), Some(Duration::ZERO));
+    fn threads_and_interrupts_of_all_cores_count() {
+        let text = "cpu  10 20 30 40 50 6 7 80 9 0\ncpu0 1 2 3 4 5 6 7 0 0 0\nintr 9\n";
+        assert_eq!(parse(text), Some(Duration::from_millis(730)));
+        assert_eq!(parse("cpu  1 2 3"), None);
         assert_eq!(parse("cpu  1 2 3 4 5 x 7"), None);
         assert_eq!(parse(""), None);
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use self::flood::Flood;
 use super::super::idle::Idle;
 use super::clock::thread_cpu;
-use super::softirq::interrupts;
+use super::softirq::busy;
 use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
 use crate::ids::Rank;
 
@@ -46,8 +46,10 @@ pub struct Talk<'a> {
     mail: Mailbox<&'a mut dyn Link>,
     idle: Idle,
     beside: bool,
-    /// Which part of all interrupts on this machine this rank pays for.
-    interrupts: f64,
+    /// How many ranks on this machine talk.
+    talking: f64,
+    /// How much this rank pays of the interrupts for its messages that come while it sleeps.
+    paid: f64,
 }
 
 /// What a number of round trips took.
@@ -86,14 +88,15 @@ impl Way {
 }
 
 impl<'a> Talk<'a> {
-    /// Talk over a link on which nothing is under way; this rank pays for so much of all interrupts
-    /// on this machine.
-    pub fn new(link: &'a mut dyn Link, interrupts: f64) -> Self {
+    /// Talk over a link on which nothing is under way, as one of so many ranks on this machine that
+    /// talk; this one pays for so much of the interrupts for its messages that come while it sleeps.
+    pub fn new(link: &'a mut dyn Link, (talking, paid): (usize, f64)) -> Self {
         Self {
             mail: Mailbox::new(link),
             idle: Idle::new(false),
             beside: false,
-            interrupts,
+            talking: talking.max(1) as f64,
+            paid,
         }
     }
 
@@ -216,17 +219,21 @@ impl<'a> Talk<'a> {
         Ok(self.per_message(before, bytes, count.saturating_sub(1)))
     }
 
-    /// Seconds of this thread's CPU time, and of interrupts for its messages.
+    /// Seconds of this thread's CPU time, and of the machine's.
     fn spent(&self) -> (f64, f64) {
-        let interrupts = interrupts().as_secs_f64() * self.interrupts;
-        (thread_cpu().as_secs_f64(), interrupts)
+        (thread_cpu().as_secs_f64(), busy().as_secs_f64())
     }
 
     fn per_message(&self, before: (f64, f64), bytes: usize, trips: u32) -> f64 {
         let now = self.spent();
-        let interrupts = if bytes < LONG { 0.0 } else { now.1 - before.1 };
+        let (own, all) = (now.0 - before.0, now.1 - before.1);
+        // In this thread's time are those interrupts that came while it ran.
+        let interrupts = match bytes < LONG {
+            true => 0.0,
+            false => self.paid * (all / self.talking - own).max(0.0),
+        };
         // A trip is two messages, and each rank has an end of both.
-        (now.0 - before.0 + interrupts) / f64::from(2 * trips.max(1))
+        (own + interrupts) / f64::from(2 * trips.max(1))
     }
 
     /// Lets time pass with as few polls as signs of life need.
