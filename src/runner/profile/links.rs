@@ -63,8 +63,8 @@ struct Meeting {
 }
 
 /// Measures all pairs within about `time`; `ranks` has every host's ranks, `machines` every rank's
-/// kernel; this rank pays for so much of the interrupts that come while it sleeps (`softirq.rs`). All
-/// ranks call it.
+/// kernel; this rank pays for so much of the interrupts that come while it sleeps (`softirq.rs`).
+/// All ranks call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors

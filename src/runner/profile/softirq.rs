@@ -39,8 +39,8 @@ pub fn machine() -> u64 {
 }
 
 /// How much of the interrupts that come while a rank sleeps it pays for in a job, where all ranks
-/// have as many messages: those of all ranks on its cores, for the part of the time in which it is the one that
-/// runs. A host under a quota seldom runs when its packets come.
+/// have as many messages: those of all ranks on its cores, for the part of the time in which it is
+/// the one that runs. A host under a quota seldom runs when its packets come.
 ///
 /// `ranks` has every rank's cores and machine; `cores` is how much CPU time rank `own` has.
 pub fn paid(own: usize, ranks: &[(&Mask, u64)], cores: f64) -> f64 {

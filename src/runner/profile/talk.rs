@@ -89,7 +89,8 @@ impl Way {
 
 impl<'a> Talk<'a> {
     /// Talk over a link on which nothing is under way, as one of so many ranks on this machine that
-    /// talk; this one pays for so much of the interrupts for its messages that come while it sleeps.
+    /// talk; this one pays for so much of the interrupts for its messages that come while it
+    /// sleeps.
     pub fn new(link: &'a mut dyn Link, (talking, paid): (usize, f64)) -> Self {
         Self {
             mail: Mailbox::new(link),
