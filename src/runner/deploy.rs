@@ -6,8 +6,8 @@
 //! inside of another one of the same rank travels as well. A rank holds a slice (and a few of the
 //! next, while they arrive) until the engine has packed it for the last piece that uses it.
 //!
-//! Buffers of chunks are used again on both sides: new memory for each is, with the kernel's work
-//! for its pages, a tenth of the time that a job takes to start.
+//! Buffers of chunks are used again on both sides: new memory for each costs the kernel's work for
+//! its pages (BENCHMARKS.md, "Starting a job").
 
 mod sender;
 mod taker;

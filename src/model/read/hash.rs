@@ -1,8 +1,8 @@
 //! Hashes of weights, read piece by piece on all of the process's cores and never held whole.
 //!
 //! Rank 0 hashes all of a model's weights before it sends the first of them, so that this is time
-//! that a job takes to start. Every core takes a piece after another for itself, because cores that
-//! share one stream of bytes wait for each other for most of the time.
+//! that a job takes to start. Every core takes a piece after another for itself: cores that share
+//! one stream of bytes wait for each other (BENCHMARKS.md, "Starting a job").
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, Builder};

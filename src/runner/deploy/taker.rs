@@ -112,12 +112,12 @@ impl Taker {
 
     /// A buffer for a chunk of so many bytes: of a slice all but the last have as many.
     fn landing(&mut self, bytes: usize) -> Box<dyn Landing> {
-        let mut spare = self.spare.pop();
-        let has_as_many = |landing: &mut Box<dyn Landing>| landing.bytes_mut().len() == bytes;
-        match spare.as_mut().is_some_and(has_as_many) {
-            true => spare.expect("there is one"),
-            false => Box::new(vec![0u8; bytes]),
-        }
+        let has_as_many = |mut landing: Box<dyn Landing>| {
+            let fits = landing.bytes_mut().len() == bytes;
+            fits.then_some(landing)
+        };
+        let spare = self.spare.pop().and_then(has_as_many);
+        spare.unwrap_or_else(|| Box::new(vec![0u8; bytes]))
     }
 
     fn begin_slice(&mut self) {

@@ -79,7 +79,8 @@ impl Crowd {
         hosts
     }
 
-    /// How much of the interrupts for its messages a rank pays for that has so many cores' time.
+    /// How much of the interrupts that come while it sleeps a rank pays for that has so many cores'
+    /// time.
     pub fn interrupts_paid(&self, own: Rank, cores: f64) -> f64 {
         let masks = self.seats.iter().map(|(_, mask)| mask);
         let ranks: Vec<_> = masks.zip(self.machines.iter().copied()).collect();

@@ -5,28 +5,48 @@
 //! interrupts find an idle core; beside a job's Runs somebody pays.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use crate::binding::Mask;
 
-/// What `/proc/stat` counts by, in ms, whatever the kernel's own ticks are.
-const TICK_MS: u64 = 10;
+/// What `/proc/stat` counts by, in seconds, whatever the kernel's own ticks are.
+const TICK_S: f64 = 0.01;
 
-/// Time in which the cores of this machine have been busy since it was started, in threads or in
-/// interrupts; nothing where the system does not say.
-pub fn busy() -> Duration {
+/// What the cores of this machine have done since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cores {
+    /// Seconds in threads and in interrupts.
+    pub busy: f64,
+    /// Seconds in interrupts, as far as the kernel's ticks found them there.
+    pub interrupts: f64,
+}
+
+/// All of this machine's cores together; nothing where the system does not say.
+pub fn cores() -> Cores {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     parse(&text).unwrap_or_default()
 }
 
-fn parse(text: &str) -> Option<Duration> {
+fn parse(text: &str) -> Option<Cores> {
     let all = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks = all.split_whitespace().map(|ticks| ticks.parse::<u64>());
     let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().ok()?;
     // user, nice, system, idle, iowait, irq, softirq; then what other machines and guests took
-    let (threads, interrupts) = (ticks.get(..3)?, ticks.get(5..7)?);
-    let ticks: u64 = threads.iter().chain(interrupts).sum();
-    Some(Duration::from_millis(ticks.saturating_mul(TICK_MS)))
+    let seconds = |ticks: &[u64]| ticks.iter().map(|&n| n as f64 * TICK_S).sum::<f64>();
+    let (threads, interrupts) = (seconds(ticks.get(..3)?), seconds(ticks.get(5..7)?));
+    Some(Cores {
+        busy: threads + interrupts,
+        interrupts,
+    })
+}
+
+/// Seconds of interrupts that came while a rank slept, for its own messages, between two looks at
+/// the cores; its thread had `own` seconds of CPU meanwhile, those of interrupts that came while it
+/// ran among them. All of the `talking` ranks of this machine do the same. What other programs do
+/// keeps cores busy as well, but is no more than all interrupts.
+pub fn asleep(before: Cores, now: Cores, own: f64, talking: f64) -> f64 {
+    let busy = (now.busy - before.busy) / talking;
+    let interrupts = (now.interrupts - before.interrupts) / talking;
+    (busy - own).min(interrupts).max(0.0)
 }
 
 /// A number for the running kernel: ranks with the same one share its interrupts, whatever the
@@ -58,9 +78,22 @@ pub fn paid(own: usize, ranks: &[(&Mask, u64)], cores: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn near(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-9, "{a} {b}");
+    }
+
+    #[test]
+    fn of_interrupts_those_count_that_the_thread_has_not_paid() {
+        let cores = |busy, interrupts| Cores { busy, interrupts };
+        let of = |busy, own| asleep(cores(1.0, 0.5), cores(1.0 + busy, 0.9), own, 2.0);
+        near(of(2.0, 0.9), 0.1);
+        near(of(1.6, 0.9), 0.0);
+        // Another program is busy.
+        near(of(9.0, 0.9), 0.2);
+    }
+
     #[test]
     fn a_rank_pays_for_all_on_its_cores_while_it_runs() {
-        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
         let (zero, one, both) = (Mask(vec![0]), Mask(vec![1]), Mask(vec![0, 1]));
         let lab = [(&zero, 7), (&zero, 7), (&one, 7)];
         near(paid(0, &lab, 0.45), 0.9);
@@ -76,7 +109,9 @@ mod tests {
     #[test]
     fn threads_and_interrupts_of_all_cores_count() {
         let text = "cpu  10 20 30 40 50 6 7 80 9 0\ncpu0 1 2 3 4 5 6 7 0 0 0\nintr 9\n";
-        assert_eq!(parse(text), Some(Duration::from_millis(730)));
+        let cores = parse(text).expect("a line of the system's");
+        near(cores.busy, 0.73);
+        near(cores.interrupts, 0.13);
         assert_eq!(parse("cpu  1 2 3"), None);
         assert_eq!(parse("cpu  1 2 3 4 5 x 7"), None);
         assert_eq!(parse(""), None);

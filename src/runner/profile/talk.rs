@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use self::flood::Flood;
 use super::super::idle::Idle;
 use super::clock::thread_cpu;
-use super::softirq::busy;
+use super::softirq::{asleep, cores, Cores};
 use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
 use crate::ids::Rank;
 
@@ -220,18 +220,17 @@ impl<'a> Talk<'a> {
         Ok(self.per_message(before, bytes, count.saturating_sub(1)))
     }
 
-    /// Seconds of this thread's CPU time, and of the machine's.
-    fn spent(&self) -> (f64, f64) {
-        (thread_cpu().as_secs_f64(), busy().as_secs_f64())
+    /// Seconds of this thread's CPU time, and what the machine's cores have done.
+    fn spent(&self) -> (f64, Cores) {
+        (thread_cpu().as_secs_f64(), cores())
     }
 
-    fn per_message(&self, before: (f64, f64), bytes: usize, trips: u32) -> f64 {
+    fn per_message(&self, before: (f64, Cores), bytes: usize, trips: u32) -> f64 {
         let now = self.spent();
-        let (own, all) = (now.0 - before.0, now.1 - before.1);
-        // In this thread's time are those interrupts that came while it ran.
+        let own = now.0 - before.0;
         let interrupts = match bytes < LONG {
             true => 0.0,
-            false => self.paid * (all / self.talking - own).max(0.0),
+            false => self.paid * asleep(before.1, now.1, own, self.talking),
         };
         // A trip is two messages, and each rank has an end of both.
         (own + interrupts) / f64::from(2 * trips.max(1))
