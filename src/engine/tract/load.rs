@@ -11,6 +11,7 @@ use tract_onnx::pb;
 use tract_onnx::prelude::{
     Framework, InferenceFact, InferenceModel, InferenceModelExt, TypedModel, TypedSimplePlan,
 };
+use tract_onnx::tract_core::knobs;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::runtime::RunOptions;
 
@@ -132,9 +133,18 @@ pub(super) fn file(
     plan(optimized(model)?, executor)
 }
 
+/// All convolutions through im2col and a matrix product. tract would compute wide ones of few
+/// inputs directly, whose sums have other bits: a choice by the width, which a cut by columns
+/// changes. It is also slower in the layers that count: VGG-16's second convolution takes twice
+/// the time (BENCHMARKS.md). Below the environment: who knows better for a processor sets it there.
+const SETTINGS: [(&str, &str); 1] = [("TRACT_DISABLE_DIRECT_SPATIAL", "true")];
+
 /// Simplified and optimised. One of tract's simplifying rules fails on a few right models, such as
 /// a 1×1 convolution with stride and padding behind another; then it goes without them.
 fn optimized(model: InferenceModel) -> Result<TypedModel> {
+    for (name, value) in SETTINGS {
+        knobs::set_config_global(name, value)?;
+    }
     let typed = model.into_typed()?;
     let mut model = typed.clone().into_decluttered().unwrap_or(typed);
     model.optimize()?;

@@ -110,7 +110,6 @@ fn run_convolution(loaded: &mut dyn Executable, rows: usize, size: usize, k: &Va
 
 #[test]
 fn pieces_of_any_height_over_one_weight_hold_it_once() {
-    // 3×3 goes through im2col, few channels through the direct convolution.
     for (channels, size) in [(80, 14), (3, 40)] {
         let weight = kernel(1, channels, 3);
         let engine = Tract::new(1).unwrap();
@@ -139,6 +138,36 @@ fn pieces_of_any_height_over_one_weight_hold_it_once() {
         drop(first);
         assert_eq!(engine.held_bytes(), 0, "what no piece holds is gone");
     }
+}
+
+/// Wide rows of few inputs are where tract would otherwise go another way, with other bits.
+#[test]
+fn columns_have_the_bits_of_the_whole() {
+    let thirds = |value: &Value| {
+        let values: Vec<f32> = value.to_f32().iter().map(|v| v / 3.0).collect();
+        Value::from_f32(&value.shape, &values)
+    };
+    let weight = Arc::new(thirds(&kernel(4, 3, 3)));
+    let (rows, size, half) = (5, 140, 70);
+    let input = thirds(&random_integers(5, &[1, 3, rows + 2, size + 2], 9));
+    let run = |left: usize, size: usize| -> Vec<f32> {
+        let own: Vec<f32> = input
+            .to_f32()
+            .chunks(142)
+            .flat_map(|row| row[left..left + size + 2].to_vec())
+            .collect();
+        let own = Value::from_f32(&[1, 3, rows + 2, size + 2], &own);
+        let mut loaded = Tract::new(1)
+            .unwrap()
+            .load(convolution(rows, size, &weight))
+            .unwrap();
+        let outputs = loaded.run(&[Arc::new(Tensor::from_value(&own))]).unwrap();
+        outputs[0].to_value().to_f32()
+    };
+    let (left, right) = (run(0, half), run(half, half));
+    let joined = left.chunks(half).zip(right.chunks(half));
+    let joined: Vec<f32> = joined.flat_map(|(l, r)| [l, r].concat()).collect();
+    assert_eq!(joined, run(0, size));
 }
 
 #[test]
