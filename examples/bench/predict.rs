@@ -137,8 +137,8 @@ fn platform(
         let guess = simulated(&spec, &platform, LEAST_FRAMES)?;
         let each = time(&guess, split)? / 1e3;
         let frames = ((SECONDS / each) as usize).clamp(LEAST_FRAMES, MOST_FRAMES);
-        // Whole turns of the replicas.
-        let frames = frames.next_multiple_of(6);
+        // Whole turns of two, three and four replicas, or their bytes per frame are not the plan's.
+        let frames = frames.next_multiple_of(12);
         let predicted = simulated(&spec, &platform, frames)?;
         let out = dir.path().join("out");
         let _gone = std::fs::remove_dir_all(&out);
