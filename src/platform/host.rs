@@ -87,34 +87,36 @@ pub struct Table(pub Vec<(usize, f64)>);
 
 impl Table {
     /// The time in µs for `count` of `whole`, which takes `us`: on a straight line between the
-    /// two neighbours. Below the first entry it is the first one's, since kernels work in blocks;
-    /// nothing is ever said beyond the whole. Without any entry it is proportional.
+    /// two neighbours. Below the first entry that line goes on, since kernels work in blocks, but
+    /// no lower than in proportion to the first one's count, and no higher than its time; nothing
+    /// is ever said beyond the whole. Without any entry the time is proportional.
     ///
     /// ```
     /// use autodice::platform::Table;
     /// let table = Table(vec![(8, 90.0), (24, 130.0)]);
     /// assert_eq!(table.at(16, 56, 210.0), 110.0);
-    /// assert_eq!((table.at(40, 56, 210.0), table.at(1, 56, 210.0)), (170.0, 90.0));
+    /// assert_eq!((table.at(40, 56, 210.0), table.at(4, 56, 210.0)), (170.0, 80.0));
     /// ```
     pub fn at(&self, count: usize, whole: usize, us: f64) -> f64 {
         if count >= whole {
             return us;
         }
         let entries = self.0.iter().filter(|entry| entry.0 < whole);
-        let mut below: Option<(usize, f64)> = None;
-        for &(n, time) in entries.chain([&(whole, us)]) {
-            if n >= count {
-                return match below {
-                    None if n == whole => us * count as f64 / whole as f64,
-                    None => time,
-                    Some((m, before)) => {
-                        before + (time - before) * (count - m) as f64 / (n - m) as f64
-                    }
-                };
+        let entries: Vec<_> = entries.copied().chain([(whole, us)]).collect();
+        let above = entries.partition_point(|entry| entry.0 < count);
+        let line = |(m, before): (usize, f64), (n, time): (usize, f64)| {
+            before + (time - before) * (count as f64 - m as f64) / (n - m) as f64
+        };
+        match entries[..] {
+            [(n, time)] => time * count as f64 / n as f64,
+            [first, second, ..] if above == 0 => {
+                let (n, time) = first;
+                line(first, second)
+                    .max(time * count as f64 / n as f64)
+                    .min(time)
             }
-            below = Some((n, time));
+            _ => line(entries[above - 1], entries[above]),
         }
-        us
     }
 }
 

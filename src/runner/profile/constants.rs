@@ -16,6 +16,8 @@ use crate::graph::{Dtype, Graph, Op, Value};
 use crate::ids::WeightId;
 use crate::model::Weights;
 
+/// So many numbers of a weight are different: no multiple of a row's length.
+const DIFFERENT: usize = 65_521;
 /// Constants of more bytes are made up, whatever they are for.
 const TRAVELS: usize = 1 << 20;
 
@@ -109,9 +111,18 @@ fn made_up(shape: &[usize], count: usize, id: WeightId) -> Vec<u8> {
         0 | 1 => (1.0, 0.5),
         _ => (0.0, (6.0 / terms.max(1) as f32).sqrt()),
     };
-    numbers(id.index() as u64, count)
+    // Of a large weight the same numbers come again and again: made one by one they would cost a
+    // slow host more time than its measurements.
+    let some = numbers(id.index() as u64, count.min(DIFFERENT));
+    let some: Vec<u8> = some
         .flat_map(|x| (shift + scale * x).to_le_bytes())
-        .collect()
+        .collect();
+    let mut bytes = Vec::with_capacity(count * 4);
+    while bytes.len() < count * 4 {
+        let left = count * 4 - bytes.len();
+        bytes.extend_from_slice(&some[..left.min(some.len())]);
+    }
+    bytes
 }
 
 /// So many numbers in -1..1 that are the same for the same seed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::gauge::Pace;
 use super::ladder::{levels, Level};
 use super::stopwatch::{Lap, Stopwatch};
 use crate::platform::Quota;
@@ -68,11 +69,11 @@ impl Log {
         entry.1.append(laps);
     }
 
-    /// The times that the laps say.
-    pub fn times(&self, threads: usize, quota: Option<Quota>) -> RankTimes {
+    /// The times that the laps say, on a core that was as fast as `pace` says.
+    pub fn times(&self, threads: usize, quota: Option<Quota>, pace: &Pace) -> RankTimes {
         // Several threads have no CPU time of their own to count in.
         let quota = quota.filter(|_| threads == 1);
-        let mut watch = Stopwatch::new(threads);
+        let mut watch = Stopwatch::new(threads, pace);
         let units: Vec<Vec<_>> = self
             .units
             .iter()

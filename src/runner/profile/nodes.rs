@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::clock::thread_cpu;
 use super::constants::Constants;
+use super::gauge::{Gauge, Pace};
 use super::ladder::{levels, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
@@ -28,6 +30,8 @@ use crate::model::cut::cut;
 
 /// Sweeps over all levels, at most.
 const SWEEPS: usize = 5;
+/// The last level of halves: behind it the whole model is measured.
+const HALVES: usize = 3;
 /// Bytes of weights that are loaded at once, at most, as a share of the memory that is free.
 const OF_FREE_MEMORY: f64 = 0.25;
 
@@ -70,6 +74,11 @@ impl Bench<'_> {
         let end = Instant::now() + time;
         let mut log = Log::of(self.units.len());
         let engine = Tract::new(self.threads)?;
+        // Several threads are on cores of their own, which one probe says nothing of.
+        let gauge = match self.threads {
+            1 => Some(Gauge::start(&engine, self.graph.opset)?),
+            _ => None,
+        };
         log.empty = empty_run(&engine, self.graph.opset)?;
         log.copies = copy();
         let mut last = vec![];
@@ -82,7 +91,7 @@ impl Bench<'_> {
                 }
                 let slot = left / u32::try_from(levels().len() + 1 - index).unwrap_or(1);
                 last = self.level((index, level), slot, &mut log)?;
-                if level == Level::Whole {
+                if index == HALVES {
                     self.model(slot, &mut log)?;
                 }
                 log.levels = log.levels.max(index + 1);
@@ -90,7 +99,8 @@ impl Bench<'_> {
             }
             log.sweeps += 1;
         }
-        tell(log.times(self.threads, quota()));
+        let pace = gauge.map_or_else(|| Ok(Pace::default()), Gauge::end)?;
+        tell(log.times(self.threads, quota(), &pace));
         while !signals.stop.load(Ordering::Relaxed) {
             match last.is_empty() {
                 true => std::thread::sleep(Duration::from_millis(1)),
@@ -124,8 +134,12 @@ impl Bench<'_> {
             // One engine each: a weight's packing would follow that of a level before.
             let engine = Tract::new(self.threads)?;
             let load = |(unit, sample): &(usize, Sample)| self.load(*unit, sample, &engine);
+            let before = thread_cpu();
             let mut loaded = group.iter().map(load).collect::<Result<Vec<_>>>()?;
+            let ready = thread_cpu();
             passes(&mut loaded, end)?;
+            let (load, run) = (ready - before, thread_cpu() - ready);
+            log::debug!("{level:?}: CPU time {load:.3?} to load, {run:.3?} to run");
             for one in &mut loaded {
                 log.take((one.unit, index), one.amount, &mut one.laps);
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::little::one_node;
 use super::stopwatch::{lap, Lap};
 use super::unit::{whole, Sample};
 use crate::engine::{Engine, Tensor};
 use crate::geometry::{copy_box, Interval, Region};
-use crate::graph::{Activation, Dtype, Graph, Node, Op, Operand};
-use crate::ids::{ActivationId, NodeId};
+use crate::graph::{Dtype, Op};
+use crate::ids::NodeId;
 use crate::model::cut::cut;
 use crate::model::Weights;
 
@@ -21,7 +22,7 @@ const RUNS: usize = 100;
 /// # Errors
 /// One line of the engine's.
 pub fn empty_run(engine: &dyn Engine, opset: i64) -> Result<Vec<Lap>> {
-    let graph = one_element(opset);
+    let graph = one_node(opset, ("Relu", Op::Elementwise), &[1, 1, 1, 1], None);
     let sample = whole(&graph, &[NodeId(0)])?;
     let sub_model = cut(
         &graph,
@@ -54,40 +55,6 @@ pub fn copy() -> (f64, Vec<Lap>) {
     copy();
     let laps = (0..20).map(|_| lap(&mut copy).0).collect();
     (2.0 * (region.volume() * 4) as f64, laps)
-}
-
-/// A model of one node over one element.
-fn one_element(opset: i64) -> Graph {
-    let activation = |name: &str, producer, consumers| Activation {
-        name: name.into(),
-        shape: vec![1, 1, 1, 1],
-        dtype: Dtype::F32,
-        producer,
-        consumers,
-    };
-    let node = Node {
-        name: "relu".into(),
-        origin: "relu".into(),
-        op_type: "Relu".into(),
-        domain: String::new(),
-        attributes: vec![],
-        op: Op::Elementwise,
-        inputs: vec![Operand::Activation(ActivationId(0))],
-        outputs: vec![ActivationId(1)],
-    };
-    Graph {
-        name: "one element".into(),
-        opset,
-        nodes: vec![node],
-        activations: vec![
-            activation("in", None, vec![NodeId(0)]),
-            activation("out", Some(NodeId(0)), vec![]),
-        ],
-        inputs: vec![ActivationId(0)],
-        outputs: vec![ActivationId(1)],
-        weights: vec![],
-        folded: vec![],
-    }
 }
 
 struct NoWeights;

@@ -6,7 +6,8 @@
 //! with one compute thread a Run's own time is the CPU time that the thread had for it, and what
 //! the host takes for that is added for all Runs alike: wall over CPU time of everything that was
 //! measured. Standstills meet long Runs and short ones in proportion, so the quotient has no
-//! bias, and what the main thread takes away beside is in it as well.
+//! bias, and what the main thread takes away beside is in it as well. The CPU time is that of a
+//! core as fast as this one was in the mean (`gauge`).
 //!
 //! With several compute threads there is no such time of one thread, and the mean of the wall
 //! times over the passes stands: it is right where there is no quota, and where there is one it
@@ -15,12 +16,24 @@
 use std::time::{Duration, Instant};
 
 use super::clock::thread_cpu;
+use super::gauge::Pace;
+
+/// CPU time of a long Run.
+const LONG: Duration = Duration::from_millis(10);
 
 /// The time of one Run.
 #[derive(Clone, Copy, Debug)]
 pub struct Lap {
+    started: Instant,
     wall: Duration,
     cpu: Duration,
+}
+
+impl Lap {
+    /// Whether what a first Run pays once (pages of its buffers, code) hardly counts in it.
+    pub fn is_long(&self) -> bool {
+        self.cpu >= LONG
+    }
 }
 
 /// Measures a Run on this thread.
@@ -29,21 +42,23 @@ pub fn lap<T>(run: impl FnOnce() -> T) -> (Lap, T) {
     let done = run();
     let cpu = thread_cpu().saturating_sub(before);
     let wall = started.elapsed();
-    (Lap { wall, cpu }, done)
+    (Lap { started, wall, cpu }, done)
 }
 
 /// Times of one rank's compute threads.
-pub struct Stopwatch {
+pub struct Stopwatch<'a> {
     threads: usize,
+    pace: &'a Pace,
     wall: Duration,
     cpu: Duration,
 }
 
-impl Stopwatch {
-    /// A stopwatch for Runs on so many compute threads.
-    pub fn new(threads: usize) -> Self {
+impl<'a> Stopwatch<'a> {
+    /// A stopwatch for Runs on so many compute threads, on cores that were as fast as `pace` says.
+    pub fn new(threads: usize, pace: &'a Pace) -> Self {
         Self {
             threads,
+            pace,
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
         }
@@ -55,15 +70,25 @@ impl Stopwatch {
         self.cpu += laps.iter().map(|lap| lap.cpu).sum::<Duration>();
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         match self.threads {
-            1 => typical(laps.iter().map(|lap| us(lap.cpu)).collect()),
+            1 => typical(
+                laps.iter()
+                    .map(|lap| us(lap.cpu) / self.slowness(lap))
+                    .collect(),
+            ),
             _ => laps.iter().map(|lap| us(lap.wall)).sum::<f64>() / laps.len().max(1) as f64,
         }
     }
 
-    /// What every time is to be multiplied by; 1 with several threads.
+    fn slowness(&self, lap: &Lap) -> f64 {
+        self.pace.slowness(lap.started, lap.started + lap.wall)
+    }
+
+    /// What every time is to be multiplied by; 1 with several threads. What the gauge took beside
+    /// is no part of a Run.
     pub fn wall_per_cpu(&self) -> f64 {
+        let wall = self.wall.as_secs_f64();
         match self.threads {
-            1 if !self.cpu.is_zero() => self.wall.as_secs_f64() / self.cpu.as_secs_f64(),
+            1 if !self.cpu.is_zero() => wall / (self.cpu.as_secs_f64() + wall * self.pace.share),
             _ => 1.0,
         }
     }
@@ -86,6 +111,7 @@ mod tests {
     fn laps(times: &[(u64, u64)]) -> Vec<Lap> {
         let us = Duration::from_micros;
         let lap = |&(wall, cpu): &(u64, u64)| Lap {
+            started: Instant::now(),
             wall: us(wall),
             cpu: us(cpu),
         };
@@ -96,7 +122,8 @@ mod tests {
     fn a_standstill_in_some_runs_is_spread_over_all() {
         // A third of a core: Runs of 1000 and of 200 µs, each of the long ones with a standstill
         // in it, one in five of the short ones.
-        let mut watch = Stopwatch::new(1);
+        let pace = Pace::default();
+        let mut watch = Stopwatch::new(1, &pace);
         let long = watch.take(&laps(&[(3000, 1000); 5]));
         let mut short = vec![(200, 200); 4];
         short.push((2200, 200));
@@ -108,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_core_of_two_speeds_counts_as_its_mean() {
-        let mut watch = Stopwatch::new(1);
+        let pace = Pace::default();
+        let mut watch = Stopwatch::new(1, &pace);
         let speeds = [(100, 100), (150, 150), (100, 100), (150, 150), (900, 900)];
         assert_eq!(watch.take(&laps(&speeds)), 125.0);
         assert_eq!(watch.take(&laps(&speeds[..2])), 125.0);
@@ -116,7 +144,8 @@ mod tests {
 
     #[test]
     fn several_threads_take_the_mean_of_the_wall() {
-        let mut watch = Stopwatch::new(4);
+        let pace = Pace::default();
+        let mut watch = Stopwatch::new(4, &pace);
         assert_eq!(watch.take(&laps(&[(100, 5), (300, 5)])), 200.0);
         assert_eq!(watch.wall_per_cpu(), 1.0);
     }
