@@ -73,7 +73,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
                 let text: Vec<String> = text.collect::<Result<_, _>>()?;
                 Ok(std::fs::write(&file, text.join("\n") + "\n")?)
             };
-            if let Err(error) = platform(&lab, (model, &model_file), &wanted, &mut take) {
+            if let Err(error) = platform((&lab, folder), (model, &model_file), &wanted, &mut take) {
                 notes.push(format!("{model}, {}: {error:#}", lab.name));
             }
         }
@@ -113,7 +113,7 @@ fn is_wanted(case: &str) -> bool {
 
 /// One model on one platform: the profile, then every split.
 fn platform(
-    lab: &Lab,
+    (lab, folder): (&Lab, &Path),
     (model, file): (&str, &Path),
     wanted: &[Split],
     take: &mut impl FnMut(Sample) -> Result<()>,
@@ -131,6 +131,8 @@ fn platform(
     timed(&mut job).context("profile")?;
     let seconds = started.elapsed().as_secs_f64();
     let profiled = meter.end()?;
+    let kept = format!("{model}-{}.yaml", lab.name.replace([' ', '/'], "-"));
+    std::fs::copy(&platform, folder.join(kept))?;
     for split in wanted {
         let spec = dir.path().join("spec.yaml");
         std::fs::write(&spec, split.text(file, &inputs))?;

@@ -27,8 +27,10 @@ const BESIDE_EVERY_US: f64 = 1050.0;
 const BESIDE_SHORT_US: f64 = 4000.0;
 const BESIDE_GROWTH: f64 = 0.25;
 
-/// By which part a step's work is more or less than its mean, at most.
+/// By which part a short step's work is more or less than its mean, at most. A long one is many
+/// short ones, which make up for each other.
 const UNEVEN: f64 = 0.1;
+const UNEVEN_US: f64 = 10_000.0;
 
 /// One rank's CPU time.
 #[derive(Clone, Copy, Debug)]
@@ -151,16 +153,16 @@ impl Bucket {
     }
 }
 
-/// What the work of a rank's so-many-th step is multiplied by: 1 in the mean, the same in each
+/// What the work of a rank's so-many-th step, `us` in the mean, is multiplied by: the same in each
 /// replay.
-pub(super) fn uneven(rank: usize, step: u32) -> f64 {
+pub(super) fn uneven(rank: usize, step: u32, us: f64) -> f64 {
     // The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
     let mut bits = ((rank as u64) << 32 | u64::from(step)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^= bits >> 31;
     let share = (bits >> 11) as f64 / (1_u64 << 53) as f64;
-    1.0 + UNEVEN * (2.0 * share - 1.0)
+    1.0 + UNEVEN * (UNEVEN_US / us.max(UNEVEN_US)).sqrt() * (2.0 * share - 1.0)
 }
 
 /// CPU time of a main thread that has waited for so long with nothing else to do.
@@ -200,10 +202,13 @@ mod tests {
 
     #[test]
     fn steps_are_uneven_and_right_in_the_mean() {
-        let all: Vec<f64> = (0..1000).map(|step| uneven(3, step)).collect();
-        assert!(all.iter().all(|share| (share - 1.0).abs() <= UNEVEN));
-        assert!((all.iter().sum::<f64>() / 1000.0 - 1.0).abs() < 0.01);
-        assert!(all[0] != all[1] && uneven(4, 0) != all[0]);
+        for (us, most) in [(1.0, UNEVEN), (1e4, UNEVEN), (1e6, UNEVEN / 10.0)] {
+            let all: Vec<f64> = (0..1000).map(|step| uneven(3, step, us)).collect();
+            assert!(all.iter().all(|share| (share - 1.0).abs() <= most));
+            assert!(all.iter().any(|share| (share - 1.0).abs() > most / 2.0));
+            assert!((all.iter().sum::<f64>() / 1000.0 - 1.0).abs() < 0.01);
+            assert!(all[0] != all[1] && uneven(4, 0, us) != all[0]);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Replay<'_> {
             clock.open[at].end_wait(now);
         }
         if clock.bucket.binds() {
-            us = us * uneven(rank, clock.generation) + looks_beside_us(us);
+            us = us * uneven(rank, clock.generation, us) + looks_beside_us(us);
         }
         clock.pass(now);
         let end = now + clock.bucket.time(us);

@@ -12,9 +12,9 @@ use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 39_500_000;
+const RUNTIME: u64 = 36_000_000;
 /// Rank 0 besides: decoding and collecting.
-const LEAD: u64 = 3_000_000;
+const LEAD: u64 = 4_500_000;
 /// A node of a piece in the engine.
 const NODE: u64 = 22_000;
 

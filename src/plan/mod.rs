@@ -18,6 +18,7 @@ mod emit;
 mod error;
 mod frames;
 mod grow;
+mod inner;
 mod layout;
 mod made;
 mod pairs;

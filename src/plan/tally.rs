@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inner::inner_bytes;
 use super::weights::{held_bytes, loading_of, loading_peak};
 use super::{piece_work, Piece, PieceWork, Plan, Step};
 use crate::geometry::Region;
@@ -30,7 +31,8 @@ pub struct RankTally {
     pub part_bytes: u64,
     /// Bytes per frame of messages that cannot be read or written in place, at most.
     pub message_bytes: u64,
-    /// Bytes of activations that live at once inside of a piece, at most.
+    /// Bytes that live at once inside of a piece, at most: activations that it does not hand out,
+    /// and the engine's copy of what a convolution reads.
     pub inner_bytes: u64,
     /// Multiply-accumulates of each piece.
     pub piece_macs: Vec<u64>,
@@ -87,7 +89,7 @@ pub(crate) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> 
         RankTally {
             weight_bytes: weight_bytes(graph, works),
             held_bytes: held_bytes(graph, &loading),
-            loading_peak: loading_peak(graph, works, &loading, rank != Rank(0)),
+            loading_peak: loading_peak(graph, pieces, works, &loading, rank != Rank(0)),
             part_bytes: turns
                 .clone()
                 .map(|t| part_bytes(graph, plan, rank, t))
@@ -142,7 +144,7 @@ pub fn piece_weight_bytes(graph: &Graph, work: &PieceWork) -> u64 {
     weight_bytes(graph, std::slice::from_ref(work))
 }
 
-fn box_bytes(graph: &Graph, id: ActivationId, region: &Region) -> u64 {
+pub(super) fn box_bytes(graph: &Graph, id: ActivationId, region: &Region) -> u64 {
     (region.volume() * graph.activation(id).dtype.size()) as u64
 }
 
@@ -233,46 +235,6 @@ fn message_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
         (!in_place).then(|| transfer_bytes(graph, plan, id))
     });
     staged.fold(0, u64::saturating_add)
-}
-
-/// Activations that a piece makes and does not hand out live from their node to the last one
-/// that reads them.
-fn inner_bytes(graph: &Graph, plan: &Plan, rank: Rank, piece: &Piece, work: &PieceWork) -> u64 {
-    let handed: BTreeSet<ActivationId> = piece
-        .outputs
-        .iter()
-        .map(|&(id, _)| plan.part(rank, id).activation)
-        .collect();
-    let mut last_read: BTreeMap<ActivationId, usize> = BTreeMap::new();
-    for (index, &id) in piece.nodes.iter().enumerate() {
-        last_read.extend(graph.node(id).activations().map(|a| (a, index)));
-    }
-    let (mut now, mut peak) = (0u64, 0u64);
-    for (index, &id) in piece.nodes.iter().enumerate() {
-        let inner = |a: &ActivationId| {
-            let produced = graph.activation(*a).producer;
-            let own = produced.is_some_and(|node| piece.nodes.binary_search(&node).is_ok());
-            own && !handed.contains(a)
-        };
-        let bytes = |a| {
-            work.regions
-                .get(a)
-                .map_or(0, |region| box_bytes(graph, *a, region))
-        };
-        let outputs = &graph.node(id).outputs;
-        for made in outputs
-            .iter()
-            .filter(|a| inner(a) && last_read.contains_key(a))
-        {
-            now = now.saturating_add(bytes(made));
-        }
-        peak = peak.max(now);
-        let read: BTreeSet<ActivationId> = graph.node(id).activations().collect();
-        for done in read.iter().filter(|a| inner(a) && last_read[a] == index) {
-            now = now.saturating_sub(bytes(done));
-        }
-    }
-    peak
 }
 
 fn turn_tally(

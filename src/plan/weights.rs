@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::tally::macs;
-use super::{piece_work, PieceWork, Plan};
+use super::{piece_work, Piece, PieceWork, Plan};
 use crate::geometry::Region;
-use crate::graph::{Graph, NeedError};
-use crate::ids::{PieceId, Rank, WeightId};
+use crate::graph::{Graph, NeedError, Op};
+use crate::ids::{NodeId, PieceId, Rank, WeightId};
 
 /// How many slices a rank has beyond those of the piece that it loads: they arrive meanwhile.
 pub const SLICES_AHEAD: usize = 2;
@@ -103,11 +103,13 @@ fn packed_bytes(graph: &Graph, (weight, region): &SliceKey) -> u64 {
 }
 
 /// Bytes of weights at the worst moment of loading: packed ones so far, raw ones in the engine's
-/// hands and on their way. Of a piece's weights the engine packs matrices first, one by one, and
-/// keeps the raw kernels of convolutions until all are packed. `receives`: from messages, so that
-/// the next slices arrive meanwhile.
+/// hands and on their way. Of a piece's weights the engine first scales the kernels that have a
+/// normalisation behind them, all of them before the raw ones go; then it packs one after another,
+/// a matrix as it is and a kernel by way of a copy. `receives`: from messages, so that the next
+/// slices arrive meanwhile.
 pub(super) fn loading_peak(
     graph: &Graph,
+    pieces: &[Piece],
     works: &[PieceWork],
     loading: &Loading,
     receives: bool,
@@ -122,20 +124,21 @@ pub(super) fn loading_peak(
     let mut left = loading.uses.clone();
     let (mut come, mut packed, mut kept, mut peak) = (0, 0u64, 0u64, 0u64);
     for piece in &loading.pieces {
-        let (mut own, mut matrices, mut largest, mut new) = (0u64, 0u64, 0u64, 0u64);
-        for (_, _, weight, region) in &works[piece.index()].weights {
+        let (mut own, mut scaled, mut packing, mut new) = (0u64, 0u64, 0u64, 0u64);
+        for (node, _, weight, region) in &works[piece.index()].weights {
             let place = places[&(*weight, region)];
             if place == come {
                 come += 1;
                 kept = kept.saturating_add(raw[place]);
                 let size = packed_bytes(graph, &loading.slices[place]);
                 new = new.saturating_add(size);
-                if region.rank() == 2 {
-                    matrices = matrices.saturating_add(raw[place]);
-                    largest = largest.max(size);
-                }
+                let copied = if region.rank() > 2 { raw[place] } else { 0 };
+                packing = packing.max(size.saturating_add(copied));
             }
             own = own.saturating_add(raw[place]);
+            if is_scaled(graph, &pieces[piece.index()], *node) {
+                scaled = scaled.saturating_add(raw[place]);
+            }
             left[place] -= 1;
             if left[place] == 0 {
                 kept -= raw[place];
@@ -147,10 +150,25 @@ pub(super) fn loading_peak(
         let beside = ahead.fold(kept.saturating_add(packed), |sum, raw| {
             sum.saturating_add(*raw)
         });
-        let packing_matrices = own.saturating_add(largest);
-        let packing_kernels = new.saturating_add(own - matrices);
-        peak = peak.max(beside.saturating_add(packing_matrices.max(packing_kernels)));
+        let most = beside
+            .saturating_add(own)
+            .saturating_add(scaled.max(packing));
+        peak = peak.max(most);
         packed = packed.saturating_add(new);
     }
     peak
+}
+
+/// Whether a convolution's kernel takes in the factors of a normalisation behind it.
+fn is_scaled(graph: &Graph, piece: &Piece, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let mut readers = node
+        .outputs
+        .iter()
+        .flat_map(|&output| &graph.activation(output).consumers);
+    matches!(node.op, Op::Conv { .. })
+        && readers.any(|reader| {
+            matches!(graph.node(*reader).op, Op::PerChannel)
+                && piece.nodes.binary_search(reader).is_ok()
+        })
 }
