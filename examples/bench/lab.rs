@@ -98,7 +98,7 @@ pub fn probe() -> f64 {
 }
 
 /// So many rounds of arithmetic, a thirtieth of a microsecond each, about.
-pub fn compute(rounds: usize) {
+fn compute(rounds: usize) {
     let mut cells = [1.0_f32; 512];
     for _ in 0..black_box(rounds) {
         for cell in &mut cells {

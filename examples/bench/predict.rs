@@ -83,7 +83,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         "autodice-run --profile once for each platform and model (60 s, and it says how long \
         it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
         with one frame in flight (median), period with the window that the spec gives itself. \
-        Probes: fixed work that computes and reads memory, a little of it on each core every 60 ms \
+        Probes: a small product of the engine's on each core every 25 ms \
         while the profile (`before`) and each run (`after`) last, mean CPU times. `corrected` \
         simulates with every host's times multiplied by its core's probes of the run over those of \
         the profile; links stay as they are. Nothing is excluded.";

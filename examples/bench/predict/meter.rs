@@ -1,7 +1,9 @@
 //! How fast every core is while something else runs on it.
 //!
 //! Cores of a shared machine change their speed several times a second, so that probes before and
-//! after a run of some seconds do not tell what the run had.
+//! after a run of some seconds do not tell what the run had. A probe is a small product of the
+//! engine's: beside whole models on the same core it takes longer by what they take longer, where a
+//! loop of plain arithmetic takes 1.7 times as much longer (BENCHMARKS.md).
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,21 +13,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use autodice::binding::current_mask;
+use autodice::engine::tract::load_file;
+use autodice::engine::Executable;
+use autodice::graph::Dtype;
+use autodice::model::builder::{Conv, ModelBuilder};
 use rustix::time::{clock_gettime, ClockId};
 
-use crate::lab::compute;
+use crate::lab::median;
 use crate::launch::own_program;
+use crate::ranks::numbers;
 
-/// Between two probes, each of which takes one to two milliseconds: the hosts keep 97 % of a core.
-const PAUSE: Duration = Duration::from_millis(60);
-/// Pieces of a probe, and rounds of arithmetic and numbers that are read of each. The CPU time of a
-/// piece contains the interrupts that hit it, which say nothing of the core: the quickest quarter
-/// of the pieces stands for all.
-const PIECES: usize = 32;
-const ROUNDS: usize = 750;
-const READ: usize = 1 << 14;
-/// Numbers in memory, read part by part: others have used the caches before a part comes again.
-const NUMBERS: usize = 8 << 20;
+/// Between two probes, each of which takes a tenth of a millisecond: hosts keep 99 % of a core.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Runs of a probe, behind one that finds its numbers in no cache.
+const RUNS: usize = 16;
+/// What the product reads and makes: all of it fits in the first cache.
+const SHAPE: [usize; 4] = [1, 64, 8, 8];
+/// What was longer than so many times the median met an interrupt, which says nothing of the core.
+const LONGEST: f64 = 3.0;
 
 /// A process on each core, until its stdin ends.
 pub struct Meter(Vec<(usize, Child)>);
@@ -47,7 +52,7 @@ impl Meter {
         Ok(Self(cores.map(start).collect::<Result<_>>()?))
     }
 
-    /// The mean CPU time of a piece of each core's probes, in ms.
+    /// The mean CPU time of each core's probes, in ms.
     ///
     /// # Errors
     /// Where one of the processes has ended early, or had no time for any.
@@ -74,9 +79,10 @@ impl Drop for Meter {
 /// One process of a `Meter`: prints the mean of its probes.
 ///
 /// # Errors
-/// None that is known.
+/// Where the product cannot be loaded or run.
 pub fn meter() -> Result<()> {
-    let numbers = vec![1.0_f32; NUMBERS];
+    let mut product = product()?;
+    let input = [numbers(&SHAPE)];
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -84,29 +90,32 @@ pub fn meter() -> Result<()> {
             over.store(true, Ordering::Relaxed);
         });
         let mut times = Vec::new();
-        let mut parts = numbers.chunks_exact(READ).cycle();
         while !over.load(Ordering::Relaxed) {
-            let mut pieces: Vec<f64> = parts.by_ref().take(PIECES).map(piece_ms).collect();
-            pieces.sort_by(f64::total_cmp);
-            times.push(pieces[PIECES / 4]);
+            product.run(&input)?;
+            let before = cpu_ms();
+            for _ in 0..RUNS {
+                product.run(&input)?;
+            }
+            times.push(cpu_ms() - before);
             std::thread::sleep(PAUSE);
         }
-        println!("{}", times.iter().sum::<f64>() / times.len() as f64);
+        let most = LONGEST * median(&times);
+        let sum: f64 = times.iter().map(|time| time.min(most)).sum();
+        println!("{}", sum / times.len() as f64);
         Ok(())
     })
 }
 
-/// CPU time of one piece.
-fn piece_ms(numbers: &[f32]) -> f64 {
-    let before = cpu_ms();
-    compute(ROUNDS);
-    std::hint::black_box(numbers.chunks_exact(16).fold([0.0; 16], add));
-    cpu_ms() - before
-}
-
-fn add(mut sums: [f32; 16], chunk: &[f32]) -> [f32; 16] {
-    sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
-    sums
+/// A small product, by the engine that runs the models.
+fn product() -> Result<Box<dyn Executable>> {
+    let mut model = ModelBuilder::new("product", 1);
+    let x = model.input("x", &SHAPE);
+    let y = model.conv("y", x, Conv::new(SHAPE[1], 1));
+    model.output(y);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("product.onnx");
+    model.write(&file)?;
+    load_file(&file, &[("x".into(), Dtype::F32, SHAPE.to_vec())], 1)
 }
 
 /// CPU time of this thread: others may have the core in between.
