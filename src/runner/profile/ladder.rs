@@ -27,6 +27,16 @@ pub enum Level {
 /// of three ranks, then the rest.
 const SHARES: [(usize, usize); 7] = [(1, 2), (1, 4), (0, 1), (1, 3), (1, 8), (2, 3), (3, 4)];
 
+/// How many of `SHARES` are coarse: a table of these is measured well before any other is begun.
+const COARSE: usize = 3;
+
+/// The levels of the coarse shares, the most important first.
+pub fn coarse() -> Vec<Level> {
+    let mut levels = levels();
+    levels.truncate(1 + 3 * COARSE);
+    levels
+}
+
 /// Every level, the most important first.
 pub fn levels() -> Vec<Level> {
     let mut levels = vec![Level::Whole];
@@ -74,5 +84,9 @@ mod tests {
         let levels = levels();
         assert_eq!(levels[0], Level::Whole);
         assert_eq!(levels.len(), 1 + 3 * SHARES.len());
+        assert_eq!(
+            coarse().last(),
+            Some(&Level::Part(Along::Terms, COARSE - 1))
+        );
     }
 }

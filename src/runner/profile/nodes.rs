@@ -5,8 +5,9 @@
 //! units before it have filled. Its inputs are written anew before each Run, as the unit before it
 //! would have done. Repeated layers run once in a pass.
 //!
-//! Where there is time, all levels are measured several times over, in sweeps, and means taken: a
-//! core that is slow for some seconds then does not make one level dearer than another.
+//! Where there is time, levels are measured several times over, in sweeps, and means taken: what
+//! disturbs a core for some seconds then does not make one level dearer than another. The first
+//! sweep is over the coarse levels only: two good halves say more than a third and a bad half.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use anyhow::Result;
 use super::clock::thread_cpu;
 use super::constants::Constants;
 use super::gauge::{Gauge, Pace};
-use super::ladder::{levels, Level};
+use super::ladder::{coarse, levels, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
 use super::pass::{filled, pass, passes, Loaded};
@@ -83,13 +84,14 @@ impl Bench<'_> {
         log.copies = copy();
         let mut last = vec![];
         'sweeps: for sweep in 0..SWEEPS {
-            for (index, &level) in levels().iter().enumerate() {
+            let levels = if sweep == 0 { coarse() } else { levels() };
+            for (index, &level) in levels.iter().enumerate() {
                 // What can go wrong is found in the first level; later ones refine.
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() && (sweep, index) != (0, 0) {
                     break 'sweeps;
                 }
-                let slot = left / u32::try_from(levels().len() + 1 - index).unwrap_or(1);
+                let slot = left / u32::try_from(levels.len() + 1 - index).unwrap_or(1);
                 last = self.level((index, level), slot, &mut log)?;
                 if index == HALVES {
                     self.model(slot, &mut log)?;
