@@ -19,19 +19,16 @@ use autodice::graph::Dtype;
 use autodice::model::builder::{Conv, ModelBuilder};
 use rustix::time::{clock_gettime, ClockId};
 
-use crate::lab::median;
 use crate::launch::own_program;
 use crate::ranks::numbers;
 
 /// Between two probes, each of which takes a tenth of a millisecond: hosts keep 99 % of a core.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Runs of a probe, behind one that finds its numbers in no cache.
+/// Runs of a probe, behind one that finds its numbers in no cache. The CPU time of a Run contains
+/// the interrupts that hit it, which say nothing of the core: the quickest quarter stands for all.
 const RUNS: usize = 16;
 /// What the product reads and makes: all of it fits in the first cache.
 const SHAPE: [usize; 4] = [1, 64, 8, 8];
-/// What was longer than so many times the median met an interrupt, which says nothing of the core.
-const LONGEST: f64 = 3.0;
-
 /// A process on each core, until its stdin ends.
 pub struct Meter(Vec<(usize, Child)>);
 
@@ -89,19 +86,21 @@ pub fn meter() -> Result<()> {
             let _ended = std::io::stdin().read_to_end(&mut Vec::new());
             over.store(true, Ordering::Relaxed);
         });
-        let mut times = Vec::new();
+        let (mut sum, mut count) = (0.0, 0.0);
         while !over.load(Ordering::Relaxed) {
             product.run(&input)?;
-            let before = cpu_ms();
-            for _ in 0..RUNS {
+            let mut runs = [0.0; RUNS];
+            for time in &mut runs {
+                let before = cpu_ms();
                 product.run(&input)?;
+                *time = cpu_ms() - before;
             }
-            times.push(cpu_ms() - before);
+            runs.sort_by(f64::total_cmp);
+            sum += runs[RUNS / 4];
+            count += 1.0;
             std::thread::sleep(PAUSE);
         }
-        let most = LONGEST * median(&times);
-        let sum: f64 = times.iter().map(|time| time.min(most)).sum();
-        println!("{}", sum / times.len() as f64);
+        println!("{}", sum / count);
         Ok(())
     })
 }

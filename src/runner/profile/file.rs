@@ -27,8 +27,9 @@ pub fn platform(
     old: Option<Platform>,
 ) -> Platform {
     let mut platform = old.unwrap_or_default();
+    let usual = usually_fused(units, measured);
     for host in measured {
-        let new = host_entry(graph, units, host);
+        let new = host_entry(graph, units, host, usual);
         match platform.hosts.iter_mut().find(|old| old.name == host.name) {
             Some(old) => renew(old, new),
             None => platform.hosts.push(new),
@@ -61,11 +62,11 @@ fn renew(old: &mut Host, new: Host) {
     old.times.extend(kept);
 }
 
-fn host_entry(graph: &Graph, units: &[Unit], host: &Measured) -> Host {
+fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Host {
     let times: Vec<&RankTimes> = host.ranks.iter().map(|(times, _)| times).collect();
     let mean = |of: &dyn Fn(&RankTimes) -> Option<f64>| mean(times.iter().filter_map(|t| of(t)));
     let model_macs: u64 = graph.node_ids().map(|id| macs(graph, id)).sum();
-    let model_us = mean(&|times| Some(times.model_us.unwrap_or_else(|| sum(units, times))));
+    let model_us = mean(&|times| Some(sum(units, times) * scale(units, times, usual)));
     let gmacs = model_us.map(|us| model_macs as f64 / us / 1e3);
     let (message_us, message_us_per_mb) = messages(host);
     let quota = times.first().and_then(|times| times.quota);
@@ -80,7 +81,7 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured) -> Host {
             message_us,
             message_us_per_mb,
         },
-        times: timings(graph, units, &times),
+        times: timings(graph, units, &times, usual),
         quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
         ..Host::default()
     }
@@ -88,13 +89,13 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured) -> Host {
 
 /// Every unit's tables: the means over the host's ranks. The engine's cost per Run is taken off
 /// (it is in `run_us`), and what is left is scaled so that the units add up to the whole model.
-fn timings(graph: &Graph, units: &[Unit], ranks: &[&RankTimes]) -> Vec<Timing> {
+fn timings(graph: &Graph, units: &[Unit], ranks: &[&RankTimes], usual: f64) -> Vec<Timing> {
     let mut timings = vec![];
     for (index, unit) in units.iter().enumerate() {
         let mut all: BTreeMap<(u8, usize), Vec<f64>> = BTreeMap::new();
         for times in ranks {
             for &(level, amount, us) in &times.units[index] {
-                let us = (us - times.run_us).max(0.01) * fused(units, times);
+                let us = (us - times.run_us).max(0.01) * scale(units, times, usual);
                 all.entry((column(level), amount)).or_default().push(us);
             }
         }
@@ -141,13 +142,28 @@ fn sum(units: &[Unit], times: &RankTimes) -> f64 {
 }
 
 /// What the whole model as one piece takes of what its units take one by one: the engine does more
-/// at once there, and hands activations on while they are in the cache.
-fn fused(units: &[Unit], times: &RankTimes) -> f64 {
-    let sum = sum(units, times);
-    match times.model_us {
-        Some(model) if sum > 0.0 && model > times.run_us => (model - times.run_us) / sum,
-        _ => 1.0,
+/// at once there, and hands activations on while they are in the cache. None where it was not
+/// measured.
+fn fused(units: &[Unit], times: &RankTimes) -> Option<f64> {
+    let (sum, model) = (sum(units, times), times.model_us?);
+    (sum > 0.0 && model > times.run_us).then(|| (model - times.run_us) / sum)
+}
+
+/// That of most ranks; 1 where none has it.
+fn usually_fused(units: &[Unit], measured: &[Measured]) -> f64 {
+    let ranks = measured.iter().flat_map(|host| &host.ranks);
+    let all: Vec<f64> = ranks.filter_map(|(times, _)| fused(units, times)).collect();
+    if all.is_empty() {
+        return 1.0;
     }
+    median(&all)
+}
+
+/// What a rank's units are multiplied by: the mean of what it says itself and what is usual, since
+/// the first is the quotient of two measurements, and what it measures depends on the engine and
+/// the model more than on the host.
+fn scale(units: &[Unit], times: &RankTimes, usual: f64) -> f64 {
+    fused(units, times).map_or(usual, |own| (own + usual) / 2.0)
 }
 
 /// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in the same time as all
@@ -236,7 +252,7 @@ fn facts(units: &[Unit], host: &Measured) -> String {
     format!(
         "model_ms {}, fused {}, wall_per_cpu {}, levels {done} of {all}, sweeps {sweeps}",
         number(of(&|times| times.model_us.map(|us| us / 1e3))),
-        number(of(&|times| times.model_us.map(|_| fused(units, times)))),
+        number(of(&|times| fused(units, times))),
         number(of(&|times| Some(times.wall_per_cpu))),
     )
 }

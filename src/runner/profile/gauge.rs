@@ -38,10 +38,16 @@ const ABOUT: Duration = Duration::from_millis(250);
 /// What was longer than so many times the median met an interrupt.
 const LONGEST: f64 = 3.0;
 
-/// A thread that probes until `end`.
+/// A thread that probes until `end`, or until this is dropped.
 pub struct Gauge {
     over: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Pace>>,
+    thread: Option<JoinHandle<Result<Pace>>>,
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Gauge {
@@ -68,17 +74,21 @@ impl Gauge {
         let over = Arc::new(AtomicBool::new(false));
         let signal = Arc::clone(&over);
         let thread = std::thread::spawn(move || probe(piece, &shape, &signal));
-        Ok(Self { over, thread })
+        Ok(Self {
+            over,
+            thread: Some(thread),
+        })
     }
 
     /// What it has found.
     ///
     /// # Errors
     /// One line of the engine's.
-    pub fn end(self) -> Result<Pace> {
+    pub fn end(mut self) -> Result<Pace> {
         self.over.store(true, Ordering::Relaxed);
-        let ended = self.thread.join();
-        ended.unwrap_or_else(|_| Err(anyhow!("the thread that probes the core panicked")))
+        let ended = self.thread.take().map(JoinHandle::join);
+        let panicked = || Err(anyhow!("the thread that probes the core panicked"));
+        ended.and_then(Result::ok).unwrap_or_else(panicked)
     }
 }
 
