@@ -1,9 +1,10 @@
 //! `--profile`: measures what a plan costs here, once, for every plan to come.
 //!
 //! Set up as a run is: rank 0 reads the model and broadcasts its facts. Then all ranks at once
-//! time every different work of the model with their own engine (`nodes`), while they watch how fast
-//! their cores are (`gauge`), pairs of hosts their links (`links`), and rank 0 writes the platform file (`file`). Everything is bounded by the
-//! budget: what is short of time is measured coarser (`ladder`), and the file says so.
+//! time every different work of the model with their own engine (`nodes`), while they watch how
+//! fast their cores are (`gauge`), pairs of hosts their links (`links`), and rank 0 writes the
+//! platform file (`file`). Everything is bounded by the budget: what is short of time is measured
+//! coarser (`ladder`), and the file says so.
 
 mod clock;
 mod constants;
@@ -15,6 +16,7 @@ mod lead;
 mod links;
 mod little;
 mod log;
+mod looks;
 mod nodes;
 mod overhead;
 mod pass;

@@ -528,12 +528,13 @@ fn the_next_slices_come_while_a_rank_packs() {
     let x = b.conv(x, 32, square(3, 1, 1), 1);
     let graph = b.finish(&[x]);
     let raw = |made: u64| 4 * made * (32 * 9 + 1);
-    let packed = |made: u64| 4 * made * (32 * 9 + 1) + 4 * made;
+    // By way of a copy, with one more in each row.
+    let packing = |made: u64| 4 * made * (32 * 9 + 32 * 9 + 1);
     // Rank 0 reads a slice when it is its turn.
-    let alone = packed(64) + raw(32) + packed(32);
+    let alone = raw(64) + packing(64);
     assert_eq!(loading_peaks(&graph, &[0, 1, 0])[0], alone);
     // Rank 1 has the kernel and the bias of its other piece already.
-    let with_next = raw(64) + packed(64) + raw(32);
+    let with_next = raw(64) + packing(64) + raw(32);
     assert_eq!(loading_peaks(&graph, &[1, 0, 1])[1], with_next);
 }
 
@@ -556,4 +557,48 @@ fn large_plans_are_checked_quickly() {
     let took = start.elapsed();
     println!("{} messages checked in {took:?}", plan.transfers.len());
     assert!(took.as_millis() < 1000, "{took:?}");
+}
+
+#[test]
+fn kernels_before_a_normalisation_are_there_twice_while_they_are_loaded() {
+    let (kernel, bias) = (4 * 32 * 32 * 9, 4 * 32);
+    let peak = |normalised: bool| {
+        let mut b = GraphBuilder::new("three convolutions");
+        let mut x = b.input(&[1, 32, 4, 4]);
+        for _ in 0..3 {
+            x = b.conv(x, 32, square(3, 1, 1), 1);
+            if normalised {
+                x = b.normalize(x);
+            }
+        }
+        let graph = b.finish(&[x]);
+        let owners = vec![0; graph.nodes.len()];
+        let plan = compile_owners(&graph, &vec![Rank(0); owners.len()], 1, 1);
+        let raw = tally(&graph, &plan).expect("a tally").ranks[0].weight_bytes;
+        loading_peaks(&graph, &owners)[0] - raw
+    };
+    let all = 3 * (kernel + bias);
+    assert_eq!(peak(true), all, "all scaled ones beside all raw ones");
+    let packed = 4 * 32 * (32 * 9 + 1);
+    assert_eq!(
+        peak(false),
+        kernel + packed,
+        "one copied and packed at a time"
+    );
+}
+
+#[test]
+fn a_convolution_has_a_copy_of_what_it_reads() {
+    let inner = |kernel, pad, groups| {
+        let mut b = GraphBuilder::new("a convolution");
+        let x = b.input(&[1, 4, 8, 8]);
+        let y = b.conv(x, 4, square(kernel, 1, pad), groups);
+        let graph = b.finish(&[y]);
+        let plan = compile_owners(&graph, &[Rank(0)], 1, 1);
+        tally(&graph, &plan).expect("a tally").ranks[0].inner_bytes
+    };
+    assert_eq!(inner(3, 1, 1), 4 * 4 * 10 * 10, "with its padding");
+    assert_eq!(inner(1, 0, 1), 4 * 4 * 8 * 8, "packed");
+    assert_eq!(inner(3, 0, 1), 0, "nothing to pad");
+    assert_eq!(inner(3, 1, 4), 0, "depthwise: in place");
 }
