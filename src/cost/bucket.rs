@@ -10,11 +10,15 @@
 
 use crate::platform::Quota;
 
-/// What a look beside a Run takes of one beside nothing (`look_us`).
-const LOOK_BESIDE: f64 = 0.85;
-/// `runner/idle.rs`: looks without sleep; the end of a short wait; and how looks thin out later.
+/// A look at messages, in µs of CPU: nearly all of it the way to sleep and back, as measured for
+/// `runner/idle.rs` beside nothing and beside a Run.
+const LOOK_US: f64 = 20.0;
+const LOOK_BESIDE_US: f64 = 17.0;
+/// `runner/idle.rs`: looks without sleep; those of a short wait with what a sleep really takes;
+/// and how they thin out later.
 const SPIN_US: f64 = 50.0;
 const SHORT_US: f64 = 2400.0;
+const SHORT_EVERY_US: f64 = 65.0;
 const LATER_GROWTH: f64 = 0.1;
 /// How long looks at a long message are without sleep.
 const HOT_US: f64 = 20_000.0;
@@ -39,9 +43,6 @@ pub(super) struct Bucket {
     at: f64,
     /// When the next period begins.
     next: f64,
-    /// A look at messages in µs of CPU, and from one to the next in a short wait.
-    look: f64,
-    every: f64,
 }
 
 impl Default for Bucket {
@@ -68,8 +69,6 @@ impl Bucket {
             left: burst,
             at: 0.0,
             next,
-            look: quota.map_or(0.0, |quota| quota.look_us),
-            every: quota.map_or(1.0, |quota| quota.look_every_us),
         }
     }
 
@@ -86,11 +85,7 @@ impl Bucket {
 
     /// Time passes in which nothing but waiting happens; `hot` while a long message is half-way.
     pub fn rest(&mut self, now: f64, hot: bool) {
-        let clock = *self;
-        let looks_us = |waited| match hot {
-            true => clock.hot_us(waited),
-            false => clock.looks_us(waited),
-        };
+        let looks_us = if hot { hot_us } else { looks_us };
         if !self.binds() {
             self.at = now;
             return;
@@ -156,24 +151,6 @@ impl Bucket {
             self.left -= work;
         }
     }
-
-    /// CPU time of a main thread that has waited for so long with nothing else to do.
-    fn looks_us(&self, waited: f64) -> f64 {
-        let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
-        let later = (waited / SHORT_US).max(1.0).ln() / LATER_GROWTH;
-        waited.min(SPIN_US) + self.look * (short / self.every + later)
-    }
-
-    /// Likewise while a long message is half-way.
-    fn hot_us(&self, waited: f64) -> f64 {
-        waited.min(HOT_US) + self.look * (waited - HOT_US).max(0.0) / self.every
-    }
-
-    /// CPU time of a main thread beside a Run that takes so long.
-    pub fn looks_beside_us(&self, run: f64) -> f64 {
-        let later = (run / BESIDE_SHORT_US).max(1.0).ln() / BESIDE_GROWTH;
-        LOOK_BESIDE * self.look * (run.min(BESIDE_SHORT_US) / BESIDE_EVERY_US + later)
-    }
 }
 
 /// What the work of a rank's so-many-th step, `us` in the mean, is multiplied by: the same in each
@@ -188,6 +165,24 @@ pub(super) fn uneven(rank: usize, step: u32, us: f64) -> f64 {
     1.0 + UNEVEN * (UNEVEN_US / us.max(UNEVEN_US)).sqrt() * (2.0 * share - 1.0)
 }
 
+/// CPU time of a main thread that has waited for so long with nothing else to do.
+fn looks_us(waited: f64) -> f64 {
+    let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
+    let later = (waited / SHORT_US).max(1.0).ln() / LATER_GROWTH;
+    waited.min(SPIN_US) + LOOK_US * (short / SHORT_EVERY_US + later)
+}
+
+/// Likewise while a long message is half-way.
+fn hot_us(waited: f64) -> f64 {
+    waited.min(HOT_US) + LOOK_US * (waited - HOT_US).max(0.0) / SHORT_EVERY_US
+}
+
+/// CPU time of a main thread beside a Run that takes so long.
+pub(super) fn looks_beside_us(run: f64) -> f64 {
+    let later = (run / BESIDE_SHORT_US).max(1.0).ln() / BESIDE_GROWTH;
+    LOOK_BESIDE_US * (run.min(BESIDE_SHORT_US) / BESIDE_EVERY_US + later)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +193,10 @@ mod tests {
 
     /// 1000 µs of CPU time in periods of 2000, a quarter of the first of which is over.
     fn half() -> Bucket {
-        let quota = Quota::of(0.5, 1000.0);
+        let quota = Quota {
+            cores: 0.5,
+            burst_us: 1000.0,
+        };
         Bucket::of(Some(quota), 1, 0.25)
     }
 
@@ -242,21 +240,6 @@ mod tests {
                 assert!(near(bucket.work(time / 3.0) + bucket.work(time), work));
             }
         }
-    }
-
-    #[test]
-    fn looks_cost_what_the_host_says() {
-        let used = |look_us, look_every_us| {
-            let quota = Quota {
-                look_us,
-                look_every_us,
-                ..Quota::of(0.5, 1000.0)
-            };
-            let mut bucket = Bucket::of(Some(quota), 1, 0.0);
-            bucket.rest(1250.0, false);
-            1000.0 - bucket.left - SPIN_US
-        };
-        assert!(near(used(20.0, 60.0), 400.0) && near(used(5.0, 30.0), 200.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A rank's compute thread on clocks, after `runner/board.rs` and `runner/compute.rs`.
 
-use super::bucket::uneven;
+use super::bucket::{looks_beside_us, uneven};
 use super::program::Op;
 use super::rank::{Busy, Pause};
 use super::replay::{Event, Replay};
@@ -41,7 +41,7 @@ impl Replay<'_> {
             clock.open[at].end_wait(now);
         }
         if clock.bucket.binds() {
-            us = us * uneven(rank, clock.generation, us) + clock.bucket.looks_beside_us(us);
+            us = us * uneven(rank, clock.generation, us) + looks_beside_us(us);
         }
         clock.pass(now);
         let end = now + clock.bucket.time(us);

@@ -36,23 +36,6 @@ pub struct Quota {
     pub cores: f64,
     /// `burst_us:` CPU time that it may use at once after a rest, in µs.
     pub burst_us: f64,
-    /// `look_us:` CPU time of a look at messages while a rank waits, nearly all of it the way to
-    /// sleep and back, in µs. Default: 20.
-    pub look_us: f64,
-    /// `look_every_us:` from one look to the next in a short wait, in µs. Default: 65.
-    pub look_every_us: f64,
-}
-
-impl Quota {
-    /// A quota of a host whose looks were not measured.
-    pub fn of(cores: f64, burst_us: f64) -> Self {
-        Self {
-            cores,
-            burst_us,
-            look_us: 20.0,
-            look_every_us: 65.0,
-        }
-    }
 }
 
 /// `watts:` what the whole host takes. Joules are counted where all three are known.

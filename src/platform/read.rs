@@ -109,20 +109,11 @@ fn rate(at: &At, unit: &str) -> Result<f64, Fault> {
 }
 
 fn quota(at: &At) -> Result<Quota, Fault> {
-    let keys = at.fields(&["cores", "burst_us", "look_us", "look_every_us"])?;
+    let keys = at.fields(&["cores", "burst_us"])?;
     let (cores, burst) = ("cores from 1e-3 to 1e6", "microseconds from 1 to 1e9");
-    let look = |key, default| match keys.get(key) {
-        Some(at) => within(&at, 1.0..=1e6, "microseconds from 1 to 1e6"),
-        None => Ok(default),
-    };
-    let quota = Quota::of(
-        within(&keys.need("cores", cores)?, 1e-3..=1e6, cores)?,
-        within(&keys.need("burst_us", burst)?, 1.0..=1e9, burst)?,
-    );
     Ok(Quota {
-        look_us: look("look_us", quota.look_us)?,
-        look_every_us: look("look_every_us", quota.look_every_us)?,
-        ..quota
+        cores: within(&keys.need("cores", cores)?, 1e-3..=1e6, cores)?,
+        burst_us: within(&keys.need("burst_us", burst)?, 1.0..=1e9, burst)?,
     })
 }
 

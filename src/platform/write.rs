@@ -66,16 +66,12 @@ fn write_host(text: &mut String, host: &Host) {
             line(text, 2, &format!("{key}: {value}"));
         }
     }
-    if let Some(quota) = host.quota {
-        let Quota {
-            cores,
-            burst_us,
-            look_us,
-            look_every_us,
-        } = quota;
-        let looks = format!("look_us: {look_us}, look_every_us: {look_every_us}");
-        let time = format!("cores: {cores}, burst_us: {burst_us}");
-        line(text, 2, &format!("quota: {{{time}, {looks}}}"));
+    if let Some(Quota { cores, burst_us }) = host.quota {
+        line(
+            text,
+            2,
+            &format!("quota: {{cores: {cores}, burst_us: {burst_us}}}"),
+        );
     }
     let Watts {
         idle,

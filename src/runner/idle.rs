@@ -89,11 +89,6 @@ impl Idle {
     }
 }
 
-/// The sleep between two looks in a short wait.
-pub fn sleep_shortly() {
-    std::thread::park_timeout(SHORTEST);
-}
-
 /// Asks the kernel not to stretch this thread's sleeps (50 µs by default). Only Linux has it;
 /// without it short waits take a little longer.
 pub fn sharpen_sleeps() {

@@ -82,20 +82,8 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
             message_us_per_mb,
         },
         times: timings(graph, units, &times, usual),
-        quota: quota.map(|(cores, burst_us)| looked(host, Quota::of(cores, burst_us))),
+        quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
         ..Host::default()
-    }
-}
-
-/// A quota with what the host's ranks found that a look costs.
-fn looked(host: &Measured, quota: Quota) -> Quota {
-    let looks = || host.ranks.iter().map(|(_, links)| links.look);
-    let typical = |values: Vec<f64>| Some(rounded(median(&values))).filter(|us| *us >= 1.0);
-    Quota {
-        look_us: typical(looks().map(|look| look.us).collect()).unwrap_or(quota.look_us),
-        look_every_us: typical(looks().map(|look| look.every_us).collect())
-            .unwrap_or(quota.look_every_us),
-        ..quota
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::fit::{fit, middle, Line};
-use super::looks::{look, Look};
 use super::schedule::schedule;
 use super::talk::{resting, Talk, Way};
 use crate::comm::collective::agree;
@@ -41,8 +40,6 @@ pub struct RankLinks {
     pub pairs: Vec<PairTimes>,
     /// (bytes, seconds of CPU) of a message at this end, with its interrupts where it is long.
     pub cpu: Vec<(usize, f64)>,
-    /// A look at messages.
-    pub look: Look,
 }
 
 /// A pair of hosts.
@@ -97,7 +94,6 @@ pub fn measure(
         let mut mail = Mailbox::new(&mut *link);
         let _nobody_fails = agree::<_, End>(&mut mail, None, &mut pump())?;
     }
-    found.look = look(link)?;
     Ok(found)
 }
 

@@ -16,7 +16,6 @@ mod lead;
 mod links;
 mod little;
 mod log;
-mod looks;
 mod nodes;
 mod overhead;
 mod pass;

@@ -56,7 +56,10 @@ fn separate(folder: &str, read: &impl Fn(&str) -> Option<String>) -> Option<Quot
 
 fn of(quota: &str, period: &str) -> Option<Quota> {
     let (quota, period): (f64, f64) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
-    (quota > 0.0 && period > 0.0).then(|| Quota::of(quota / period, quota))
+    (quota > 0.0 && period > 0.0).then(|| Quota {
+        cores: quota / period,
+        burst_us: quota,
+    })
 }
 
 #[cfg(test)]
