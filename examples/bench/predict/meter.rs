@@ -2,8 +2,8 @@
 //!
 //! Cores of a shared machine change their speed several times a second, so that probes before and
 //! after a run of some seconds do not tell what the run had. A probe is a small product of the
-//! engine's: beside whole models on the same core it takes longer by what they take longer, where a
-//! loop of plain arithmetic takes 1.7 times as much longer (BENCHMARKS.md).
+//! engine's: beside whole models on the same core it takes longer nearly as they do, where a loop of
+//! plain arithmetic takes up to 1.7 times as much longer (BENCHMARKS.md).
 
 use std::collections::BTreeMap;
 use std::io::Read;

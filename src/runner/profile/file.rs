@@ -149,7 +149,7 @@ fn fused(units: &[Unit], times: &RankTimes) -> Option<f64> {
     (sum > 0.0 && model > times.run_us).then(|| (model - times.run_us) / sum)
 }
 
-/// That of most ranks; 1 where none has it.
+/// The median of all ranks; 1 where none has it.
 fn usually_fused(units: &[Unit], measured: &[Measured]) -> f64 {
     let ranks = measured.iter().flat_map(|host| &host.ranks);
     let all: Vec<f64> = ranks.filter_map(|(times, _)| fused(units, times)).collect();

@@ -17,7 +17,7 @@ use anyhow::Result;
 use super::clock::thread_cpu;
 use super::constants::Constants;
 use super::gauge::{Gauge, Pace};
-use super::ladder::{coarse, levels, Level};
+use super::ladder::{coarse, levels, Along, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
 use super::pass::{filled, pass, passes, Loaded};
@@ -32,7 +32,7 @@ use crate::model::cut::cut;
 /// Sweeps over all levels, at most.
 const SWEEPS: usize = 5;
 /// The last level of halves: behind it the whole model is measured.
-const HALVES: usize = 3;
+const LAST_HALVES: Level = Level::Part(Along::Terms, 0);
 /// Bytes of weights that are loaded at once, at most, as a share of the memory that is free.
 const OF_FREE_MEMORY: f64 = 0.25;
 
@@ -93,7 +93,7 @@ impl Bench<'_> {
                 }
                 let slot = left / u32::try_from(levels.len() + 1 - index).unwrap_or(1);
                 last = self.level((index, level), slot, &mut log)?;
-                if index == HALVES {
+                if level == LAST_HALVES {
                     self.model(slot, &mut log)?;
                 }
                 log.levels = log.levels.max(index + 1);
