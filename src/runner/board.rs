@@ -36,6 +36,7 @@ struct State {
     taken: u64,
     done: u64,
     failure: Option<Failure>,
+    /// The compute thread has a frame, or was woken for one.
     running: bool,
     stopped: bool,
 }
@@ -140,7 +141,8 @@ impl Board {
         Some(frame)
     }
 
-    /// Whether the compute thread is busy.
+    /// Whether the compute thread is busy, or about to be: a main thread that looks hot at messages
+    /// would keep the core from it.
     pub fn is_running(&self) -> bool {
         self.lock().running
     }
@@ -245,6 +247,7 @@ impl Board {
             .effects
             .extend(effects.into_iter().map(|effect| (sequence, effect)));
         if pause == Pause::Work {
+            state.running = true;
             self.work.notify_one();
         }
     }
