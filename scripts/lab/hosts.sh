@@ -123,6 +123,7 @@ up() {
         make_cgroup "$name"
         set_rate "$name" "${rates[host]}"
         set_cpu "$name" "${cpus[host]}"
+        align_periods "$name" "${cpus[host]}"
     done
 }
 

@@ -21,12 +21,15 @@ quota_file() {
     echo "$cgroups/$prefix$1/${files[version]}"
 }
 
-# The quota of a host in µs for each period of 10 ms. The kernel looks at a quota at each of its
-# ticks, 4 ms apart at 250 Hz: of three hosts with 0.45 core that had 1 ms in 2.2 ms each got 0.35
-# to 0.41, with 2.25 in 5 ms 0.40 to 0.45, with 4.5 in 10 ms 0.449 to 0.451, and in none of them
+# Of a host with a quota, in µs.
+PERIOD=10000
+
+# The quota of a host in µs for each period of 10 ms, or of $3. The kernel looks at a quota at each
+# of its ticks, 4 ms apart at 250 Hz: of three hosts with 0.45 core that had 1 ms in 2.2 ms each got
+# 0.35 to 0.41, with 2.25 in 5 ms 0.40 to 0.45, with 4.5 in 10 ms 0.449 to 0.451, and in none of them
 # pauses were shorter than a tick. Its least quota is 1 ms.
 set_cpu() {
-    local quota=-1 period=10000 folder=$cgroups/$prefix$1 share
+    local quota=-1 period=${3:-$PERIOD} folder=$cgroups/$prefix$1 share
     if [ "$2" != max ]; then
         share=$(per_mille "$2")
         [ "$share" -ge 100 ] || period=$((1000000 / share))
@@ -41,6 +44,38 @@ set_cpu() {
         echo "$period" >"$folder/cpu.cfs_period_us"
         echo "$quota" >"$folder/cpu.cfs_quota_us"
     fi
+}
+
+# Lets a host's periods begin when those of the others do: at whole periods of the system's clock.
+# The kernel begins them anywhere, and where two hosts of 0.2 core begin theirs 3 ms apart, each
+# waits for the other's 2 ms again and again: by rows densenet121 then took up to 1.3 times as long,
+# which no pair of slow boards would do, and another time in each lab. While periods are a quarter of
+# a millisecond longer than usual each begins so much later, and something must run for it to begin.
+align_periods() {
+    local folder=$cgroups/$prefix$1 burner count seen late end=$((SECONDS + 2))
+    # A host of less than a tenth of a core has longer periods.
+    [ "$2" != max ] && [ "$(per_mille "$2")" -ge 100 ] || return 0
+    (echo $BASHPID >"$folder/cgroup.procs" && while :; do :; done) 9>&- &
+    burner=$!
+    set_cpu "$1" "$2" $((PERIOD + 250))
+    count_periods "$1" seen
+    late=$PERIOD
+    while [ "$late" -gt 250 ] && [ $SECONDS -lt $end ]; do
+        count_periods "$1" count
+        [ "$count" = "$seen" ] || late=$((${EPOCHREALTIME/[.,]/} % PERIOD))
+        seen=$count
+    done
+    set_cpu "$1" "$2"
+    kill $burner
+    wait $burner 2>/dev/null || true
+}
+
+# How many periods of a host have begun, into a variable: a process for it would take too long.
+count_periods() {
+    local key value
+    while read -r key value; do
+        [ "$key" != nr_periods ] || printf -v "$2" %s "$value"
+    done <"$cgroups/$prefix$1/cpu.stat"
 }
 
 # What the kernel says: a number of cores, or max.
