@@ -3,9 +3,9 @@
 //! A host under a quota (`quota:` in the platform file) computes at full speed until it has used
 //! up what a period allows, and stands still until the next one begins: what Linux's control
 //! groups do. Short pieces between messages thus cost less than long ones, and what the main
-//! thread does for messages and in waiting is lacking to them. Periods of different hosts have
-//! nothing to do with each other: each rank has a phase of its own, the same in each replay. Nor
-//! are two Runs of a piece ever quite alike: without that the frames of a replay fall into step
+//! thread does for messages and in waiting is lacking to them. The periods of all hosts begin
+//! together, as the edge lab sees to; where they do not, hosts wait for each other's beginnings. No
+//! two Runs of a piece ever quite alike: without that the frames of a replay fall into step
 //! with the periods, and a latency comes out as a whole number of them.
 
 use crate::platform::Quota;
@@ -41,34 +41,32 @@ pub(super) struct Bucket {
     /// CPU time that is left in this one; below 0, what was used ahead.
     left: f64,
     at: f64,
+    /// When the main thread last had something to do: its looks thin out from there.
+    since: f64,
     /// When the next period begins.
     next: f64,
 }
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self::of(None, 1, 0.0)
+        Self::of(None, 1)
     }
 }
 
 impl Bucket {
-    /// The bucket of one of so many compute threads of a host, full; `phase` of its first period
-    /// has passed.
-    pub fn of(quota: Option<Quota>, threads: usize, phase: f64) -> Self {
+    /// The bucket of one of so many compute threads of a host, full; its first period begins.
+    pub fn of(quota: Option<Quota>, threads: usize) -> Self {
         let each = threads.max(1) as f64;
         let quota = quota.filter(|quota| quota.cores < each);
         let burst = quota.map_or(f64::INFINITY, |quota| quota.burst_us / each);
         let period = quota.map_or(f64::INFINITY, |quota| quota.burst_us / quota.cores);
-        let next = match quota {
-            Some(_) => period * (1.0 - phase),
-            None => f64::INFINITY,
-        };
         Self {
             burst,
             period,
             left: burst,
             at: 0.0,
-            next,
+            since: 0.0,
+            next: period,
         }
     }
 
@@ -90,7 +88,7 @@ impl Bucket {
             self.at = now;
             return;
         }
-        let since = self.at;
+        let since = self.since;
         while self.next <= now {
             let looked = looks_us(self.next - since) - looks_us(self.at - since);
             self.left = (self.left - looked).max(self.left.min(0.0));
@@ -104,6 +102,11 @@ impl Bucket {
         let looked = looks_us(now - since) - looks_us(self.at - since);
         self.left = (self.left - looked).max(self.left.min(0.0));
         self.at = now;
+    }
+
+    /// The main thread has something to do: what follows is another wait.
+    pub fn wake(&mut self) {
+        self.since = self.at;
     }
 
     /// Time passes in which the compute thread works: the CPU time that it gets.
@@ -191,13 +194,13 @@ mod tests {
         (a - b).abs() < 1e-6
     }
 
-    /// 1000 µs of CPU time in periods of 2000, a quarter of the first of which is over.
+    /// 1000 µs of CPU time in periods of 2000.
     fn half() -> Bucket {
         let quota = Quota {
             cores: 0.5,
             burst_us: 1000.0,
         };
-        Bucket::of(Some(quota), 1, 0.25)
+        Bucket::of(Some(quota), 1)
     }
 
     #[test]
@@ -215,8 +218,8 @@ mod tests {
     fn a_burst_is_fast_and_the_rest_waits_for_periods() {
         let bucket = half();
         assert!(near(bucket.time(1000.0), 1000.0));
-        assert!(near(bucket.time(1100.0), 1600.0));
-        assert!(near(bucket.time(2500.0), 4000.0));
+        assert!(near(bucket.time(1100.0), 2100.0));
+        assert!(near(bucket.time(2500.0), 4500.0));
         assert!(near(Bucket::default().time(7.0), 7.0));
     }
 
@@ -224,10 +227,10 @@ mod tests {
     fn what_is_taken_ahead_is_a_pause() {
         let mut bucket = half();
         bucket.take(1500.0);
-        assert!(near(bucket.pause(), 1500.0));
-        assert!(near(bucket.time(500.0), 2000.0));
+        assert!(near(bucket.pause(), 2000.0));
+        assert!(near(bucket.time(500.0), 2500.0));
         bucket.take(1000.0);
-        assert!(near(bucket.pause(), 3500.0));
+        assert!(near(bucket.pause(), 4000.0));
     }
 
     #[test]
@@ -240,6 +243,19 @@ mod tests {
                 assert!(near(bucket.work(time / 3.0) + bucket.work(time), work));
             }
         }
+    }
+
+    #[test]
+    fn looks_go_on_thinning_out_whatever_else_is_asked() {
+        let mut bucket = half();
+        bucket.rest(100_000.0, false);
+        let mut often = half();
+        (1..=1000).for_each(|step| often.rest(f64::from(step) * 100.0, false));
+        assert!(near(bucket.left, often.left), "{bucket:?} {often:?}");
+        bucket.wake();
+        bucket.rest(100_100.0, false);
+        often.rest(100_100.0, false);
+        assert!(bucket.left < often.left - 50.0, "{bucket:?} {often:?}");
     }
 
     #[test]

@@ -7,8 +7,14 @@ use crate::ids::TransferId;
 
 /// Open MPI sends up to here at once over TCP, as `autodice-run` sets it.
 const EAGER: u64 = 1 << 20;
-/// Up to here a payload travels with its header, and is never half-way (`comm/world.rs`).
+/// Up to here a payload travels with its header (`comm/world.rs`).
 const SHORT: u64 = 4 << 10;
+
+/// Whether a message under way is half-way for its main thread: to a receiver each that has a
+/// header of its own, to a sender only what Open MPI has not taken over at once.
+fn is_half_way(sends: bool, bytes: u64) -> bool {
+    bytes > if sends { EAGER } else { SHORT }
+}
 
 impl Replay<'_> {
     /// A step hands a message to the main thread.
@@ -78,7 +84,7 @@ impl Replay<'_> {
         self.moving(transfer, 1);
         for rank in ends {
             self.ranks[rank].pass(self.now);
-            self.ranks[rank].moving += usize::from(bytes > SHORT);
+            self.ranks[rank].moving += usize::from(is_half_way(rank == ends[0], bytes));
             let (each, byte) = self.programs.message_us[rank];
             let cost = each + byte * bytes as f64;
             if self.programs.one_thread[rank] && cost > 0.0 {
@@ -135,12 +141,13 @@ impl Replay<'_> {
             if let Some(&next) = wire.front() {
                 self.go(next);
             }
-            let long = self.programs.bytes[transfer.index()] > SHORT;
+            let bytes = self.programs.bytes[transfer.index()];
             for rank in [from, to] {
                 self.ranks[rank].pass(self.now);
-                self.ranks[rank].moving -= usize::from(long);
+                self.ranks[rank].moving -= usize::from(is_half_way(rank == from, bytes));
                 self.ranks[rank].charges.retain(|charge| charge.0 != flow);
             }
+            self.ranks[from].bucket.wake();
         }
         self.note(from, Kind::Send(transfer), sequence, started);
         let arrival = self.now + self.routes[transfer.index()].alpha_us;

@@ -109,11 +109,9 @@ impl Frame {
 
 impl Clock {
     /// A rank under a quota that so many compute threads share.
-    pub fn of(rank: usize, &(quota, sharing): &(Option<Quota>, usize)) -> Self {
-        // Multiples of the golden ratio are spread over a period.
-        let phase = (rank as f64 * 0.618_034).fract();
+    pub fn of(&(quota, sharing): &(Option<Quota>, usize)) -> Self {
         Self {
-            bucket: Bucket::of(quota, sharing, phase),
+            bucket: Bucket::of(quota, sharing),
             ..Self::default()
         }
     }

@@ -133,7 +133,7 @@ pub(super) fn replay(
         heap: BinaryHeap::new(),
         caused: 0,
         ranks: (0..plan.ranks.len())
-            .map(|rank| Clock::of(rank, &programs.quotas[rank]))
+            .map(|rank| Clock::of(&programs.quotas[rank]))
             .collect(),
         head: Head::new(plan.window, total),
         routes,
@@ -221,6 +221,7 @@ impl Replay<'_> {
     pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
         let clock = &mut self.ranks[rank];
         clock.pass(self.now);
+        clock.bucket.wake();
         // Where the host stands still its main thread does, too, whatever the other one has to do.
         let there = clock.bucket.pause();
         let at = clock.main_free.max(self.now + there);

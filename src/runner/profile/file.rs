@@ -175,21 +175,24 @@ fn messages(host: &Measured) -> (Option<f64>, Option<f64>) {
         .iter()
         .flat_map(|(_, links)| &links.cpu)
         .collect();
-    let Some(&longest) = all.iter().map(|(bytes, _)| bytes).max() else {
+    let median_of = |bytes: usize| {
+        let some = all.iter().filter(|one| one.0 == bytes);
+        let us: Vec<f64> = some.map(|one| one.1 * 1e6 * factor).collect();
+        (bytes as f64 / 1e6, median(&us))
+    };
+    let sizes = all.iter().map(|one| one.0);
+    let (Some(short), Some(long)) = (sizes.clone().min(), sizes.max()) else {
         return (None, None);
     };
-    let at = |long: bool| {
-        let some = all.iter().filter(|(bytes, _)| (*bytes == longest) == long);
-        median(
-            &some
-                .map(|(_, seconds)| seconds * 1e6 * factor)
-                .collect::<Vec<_>>(),
-        )
+    let ((short_mb, short), (long_mb, long)) = (median_of(short), median_of(long));
+    let per_mb = match long_mb > short_mb {
+        true => ((long - short) / (long_mb - short_mb)).max(0.0),
+        false => 0.0,
     };
-    let (short, long) = (at(false), at(true));
-    let per_mb = (long - short).max(0.0) / (longest as f64 / 1e6);
+    // The short one is not empty.
+    let each = (short - per_mb * short_mb).max(0.0);
     let some = |us: f64| us.is_finite().then(|| rounded(us));
-    (some(short), some(per_mb))
+    (some(each), some(per_mb))
 }
 
 fn links(platform: &mut Platform, measured: &[Measured]) {

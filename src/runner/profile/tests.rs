@@ -93,17 +93,21 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
         levels: (22, 22),
         sweeps: 1,
     };
+    // 20 µs each and 2 ms for 10⁶ bytes.
+    let links = RankLinks {
+        pairs: vec![],
+        cpu: vec![(16_000, 52e-6), (1_000_000, 2020e-6)],
+    };
     let host = Measured {
         name: "pi0".into(),
-        ranks: vec![
-            (times.clone(), RankLinks::default()),
-            (times, RankLinks::default()),
-        ],
+        ranks: vec![(times.clone(), links), (times, RankLinks::default())],
     };
     let platform = platform(&graph, &units, &[host], None);
     let host = &platform.hosts[0];
     assert_eq!((host.slots, host.speed.run_us), (Some(2), Some(10.0)));
     assert_eq!(host.speed.gb_per_s, Some(5.0));
+    assert_eq!(host.speed.message_us, Some(20.0));
+    assert_eq!(host.speed.message_us_per_mb, Some(2000.0));
     assert_eq!(host.times.len(), units.len());
     for timing in &host.times {
         assert_eq!(
