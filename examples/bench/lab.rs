@@ -4,6 +4,10 @@
 //! fixed work brackets every sample on every core that it uses; where the loop says that the
 //! cores differ, or that one of them changed on the way, the sample is stored and excluded.
 //!
+//! Memory and the last cache are shared with neighbours whom no loop of arithmetic sees: where a
+//! comparison is between one core and two, which need more of both, the cores also read through
+//! memory at once, and samples during which that was slow for this job are stored and excluded, too.
+//!
 //! Some machines change so often that hardly a sample is kept, and those by chance. There all
 //! samples of a case may confirm a bar, by the range in which their figure lies; never deny it,
 //! because uneven cores do not only scatter a gain but also lower it.
@@ -23,6 +27,10 @@ const ENOUGH_OF_ALL: usize = 20;
 const RUN: usize = 5;
 /// Cores, or one core before and after, may differ by this much.
 const TOLERANCE: f64 = 1.05;
+/// Reading through memory may take this much longer than in the quickest quarter of the samples.
+const MEMORY_TOLERANCE: f64 = 1.1;
+/// The value under which a sample has it: the longest of all cores, before and after.
+pub const READING: &str = "reading_ms";
 
 /// The probe's time on each core: before and after the sample, in milliseconds.
 pub type Probes = Vec<(f64, f64)>;
@@ -95,6 +103,47 @@ pub fn probe() -> f64 {
     let start = Instant::now();
     compute(240_000);
     start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Memory to read through: as much as a layer's weights and activations, more than a core's own cache.
+pub struct Memory(Vec<f32>);
+
+impl Memory {
+    /// 12 MiB.
+    pub fn new() -> Self {
+        Self((0..3 << 20).map(|i| (i % 7) as f32).collect())
+    }
+
+    /// How long it takes to read all of it eight times, in milliseconds: two to ten.
+    pub fn reading_ms(&self) -> f64 {
+        let start = Instant::now();
+        for _ in 0..8 {
+            let mut sums = [0.0_f32; 64];
+            for cells in black_box(&self.0).chunks_exact(sums.len()) {
+                sums.iter_mut()
+                    .zip(cells)
+                    .for_each(|(sum, cell)| *sum += cell);
+            }
+            black_box(sums);
+        }
+        start.elapsed().as_secs_f64() * 1e3
+    }
+}
+
+/// Excludes the samples of one case during which reading through memory was slow.
+pub fn exclude_slow_reading(samples: &mut [Sample]) {
+    let reading = |sample: &Sample| sample.values.get(READING).copied();
+    let mut all: Vec<f64> = samples.iter().filter_map(reading).collect();
+    all.sort_by(f64::total_cmp);
+    let Some(quick) = all.get(all.len() / 4) else {
+        return;
+    };
+    for sample in samples {
+        let slow = reading(sample).is_some_and(|ms| ms > quick * MEMORY_TOLERANCE);
+        if slow && sample.reason.is_empty() {
+            sample.reason = "memory".into();
+        }
+    }
 }
 
 /// So many rounds of arithmetic, a thirtieth of a microsecond each, about.
@@ -269,6 +318,24 @@ mod tests {
         let (low, high) = (figures[25], figures[975]);
         assert!((30.0..46.0).contains(&low), "{low}");
         assert!((54.0..70.0).contains(&high), "{high}");
+    }
+
+    #[test]
+    fn slow_reading_excludes_a_sample_that_was_kept() {
+        let mut all = samples(4, 1, |_| 1.0);
+        let times = [5.0, 5.2, 5.6, 5.4, 9.0];
+        for (sample, ms) in all.iter_mut().zip(times) {
+            sample.values.insert(READING.into(), ms);
+        }
+        exclude_slow_reading(&mut all);
+        let reasons: Vec<&str> = all.iter().map(|sample| &sample.reason[..]).collect();
+        assert_eq!(reasons, ["", "", "", "", "drift"]);
+        all[2].values.insert(READING.into(), 6.0);
+        exclude_slow_reading(&mut all);
+        assert_eq!(all[2].reason, "memory");
+        let mut without = samples(3, 0, |_| 1.0);
+        exclude_slow_reading(&mut without);
+        assert_eq!(kept(&without).count(), 3);
     }
 
     #[test]
