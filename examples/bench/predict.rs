@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use self::cases::{platforms, splits, Lab, Split, MODELS};
 pub use self::meter::meter;
-use self::meter::Meter;
+use self::meter::{Meter, Probed};
 use crate::lab::{median, Probes, Rule, Sample};
 use crate::launch::{autodice_run, timed};
 use crate::models;
@@ -83,9 +83,8 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         "autodice-run --profile once for each platform and model (60 s, and it says how long \
         it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
         with one frame in flight (median), period with the window that the spec gives itself. \
-        Probes: a small product of the engine's on each core every 25 ms \
-        while the profile (`before`) and each run (`after`) last, mean CPU times. `corrected` \
-        simulates with every host's times multiplied by its core's probes of the run over those of \
+        Probes: a small product of the engine's on each core every 25 ms while the profile \
+        (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates with every host's times multiplied by its core's probes of the run over those of \
         the profile; links stay as they are. Nothing is excluded.";
     Ok(Record {
         part: "predict",
@@ -130,7 +129,7 @@ fn platform(
     let started = Instant::now();
     timed(&mut job).context("profile")?;
     let seconds = started.elapsed().as_secs_f64();
-    let profiled = meter.end()?;
+    let profiled = means(&meter.end()?, f64::INFINITY);
     let kept = format!("{model}-{}.yaml", lab.name.replace([' ', '/'], "-"));
     std::fs::copy(&platform, folder.join(kept))?;
     for split in wanted {
@@ -162,6 +161,9 @@ fn platform(
         let during = meter.end()?;
         let text = std::fs::read_to_string(out.join("run.json")).context("run.json")?;
         let measured: Value = serde_json::from_str(&text).context("run.json")?;
+        // Loading is another kind of work, and may take as long as the frames.
+        let frames_s = (frames + WARMUP) as f64 * time(&measured, split)? / 1e3;
+        let during = means(&during, frames_s);
         let own = |(core, during): (&usize, &f64)| (*core, during / profiled[core]);
         let drifts: BTreeMap<usize, f64> = during.iter().map(own).collect();
         let corrected = dir.path().join("corrected.yaml");
@@ -190,6 +192,12 @@ fn platform(
         take(Sample::new(&name, Rule::None, probes, &values))?;
     }
     Ok(())
+}
+
+/// The mean of each core's probes in the last so many seconds.
+fn means(probed: &BTreeMap<usize, Probed>, seconds: f64) -> BTreeMap<usize, f64> {
+    let mean = |(&core, probed): (&usize, &Probed)| (core, probed.mean_of_last(seconds));
+    probed.iter().map(mean).collect()
 }
 
 /// The platform file with every host's times multiplied by the drift of its core.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use autodice::binding::current_mask;
@@ -49,18 +49,34 @@ impl Meter {
         Ok(Self(cores.map(start).collect::<Result<_>>()?))
     }
 
-    /// The mean CPU time of each core's probes, in ms.
+    /// Every core's probes.
     ///
     /// # Errors
     /// Where one of the processes has ended early, or had no time for any.
-    pub fn end(mut self) -> Result<BTreeMap<usize, f64>> {
+    pub fn end(mut self) -> Result<BTreeMap<usize, Probed>> {
         let end = |(core, mut child): (usize, Child)| {
             drop(child.stdin.take());
             let output = child.wait_with_output()?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            Ok((core, text.trim().parse().context("no time for a probe")?))
+            let probed: Vec<_> = serde_json::from_slice(&output.stdout).context("probes")?;
+            anyhow::ensure!(!probed.is_empty(), "no time for a probe");
+            Ok((core, Probed(probed)))
         };
         std::mem::take(&mut self.0).into_iter().map(end).collect()
+    }
+}
+
+/// Probes of one core, each with how many seconds before the end it was, and its CPU time in ms.
+pub struct Probed(Vec<(f64, f64)>);
+
+impl Probed {
+    /// The mean of those that were within so many seconds of the end; of all where none was.
+    pub fn mean_of_last(&self, seconds: f64) -> f64 {
+        let late = self.0.iter().filter(|probe| probe.0 <= seconds);
+        let late: Vec<f64> = late.map(|probe| probe.1).collect();
+        match late.is_empty() {
+            true => self.mean_of_last(f64::INFINITY),
+            false => late.iter().sum::<f64>() / late.len() as f64,
+        }
     }
 }
 
@@ -73,7 +89,7 @@ impl Drop for Meter {
     }
 }
 
-/// One process of a `Meter`: prints the mean of its probes.
+/// One process of a `Meter`: prints its probes.
 ///
 /// # Errors
 /// Where the product cannot be loaded or run.
@@ -86,7 +102,7 @@ pub fn meter() -> Result<()> {
             let _ended = std::io::stdin().read_to_end(&mut Vec::new());
             over.store(true, Ordering::Relaxed);
         });
-        let (mut sum, mut count) = (0.0, 0.0);
+        let mut probes = vec![];
         while !over.load(Ordering::Relaxed) {
             product.run(&input)?;
             let mut runs = [0.0; RUNS];
@@ -96,11 +112,12 @@ pub fn meter() -> Result<()> {
                 *time = cpu_ms() - before;
             }
             runs.sort_by(f64::total_cmp);
-            sum += runs[RUNS / 4];
-            count += 1.0;
+            probes.push((Instant::now(), runs[RUNS / 4]));
             std::thread::sleep(PAUSE);
         }
-        println!("{}", sum / count);
+        let aged = |(at, ms): (Instant, f64)| (at.elapsed().as_secs_f64(), ms);
+        let aged: Vec<_> = probes.into_iter().map(aged).collect();
+        println!("{}", serde_json::to_string(&aged)?);
         Ok(())
     })
 }
