@@ -52,14 +52,13 @@ set_cpu() {
 # which no pair of slow boards would do, and another time in each lab. While periods are a quarter of
 # a millisecond longer than usual each begins so much later, and something must run for it to begin.
 align_periods() {
-    local folder=$cgroups/$prefix$1 burner count seen late end=$((SECONDS + 2))
+    local folder=$cgroups/$prefix$1 burner count=0 seen=0 late=$PERIOD end=$((SECONDS + 2))
     # A host of less than a tenth of a core has longer periods.
     [ "$2" != max ] && [ "$(per_mille "$2")" -ge 100 ] || return 0
     (echo $BASHPID >"$folder/cgroup.procs" && while :; do :; done) 9>&- &
     burner=$!
     set_cpu "$1" "$2" $((PERIOD + 250))
     count_periods "$1" seen
-    late=$PERIOD
     while [ "$late" -gt 250 ] && [ $SECONDS -lt $end ]; do
         count_periods "$1" count
         [ "$count" = "$seen" ] || late=$((${EPOCHREALTIME/[.,]/} % PERIOD))
