@@ -86,6 +86,47 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// How long after a whole period of the clock those of a host's quota begin, in µs. Each is seen late
+/// where other tests keep the cores busy: the lower quarter of some.
+fn beginning(host: &str) -> u128 {
+    const PERIOD: u128 = 10_000;
+    let folders = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"];
+    let mut files = folders.map(|folder| format!("{folder}/autodice-{host}/cpu.stat"));
+    files.sort_by_key(|file| !Path::new(file).exists());
+    let count = || {
+        let text = std::fs::read_to_string(&files[0]).expect("cpu.stat");
+        let line = text.lines().find(|line| line.starts_with("nr_periods"));
+        line.expect("nr_periods").to_string()
+    };
+    // Periods are counted while something runs.
+    let mut burner = Command::new(path("scripts/lab.sh"));
+    burner.args(["agent", host, "timeout 2 sh -c 'while :; do :; done'"]);
+    let mut burner = burner.spawn().expect("lab.sh starts");
+    let (mut seen, mut late) = (count(), vec![]);
+    while late.len() < 41 && burner.try_wait().expect("a child").is_none() {
+        let now = count();
+        if now != seen {
+            let clock = std::time::SystemTime::UNIX_EPOCH.elapsed();
+            late.push(clock.expect("after 1970").as_micros() % PERIOD);
+            seen = now;
+        }
+    }
+    burner.wait().expect("a child");
+    late.sort_unstable();
+    late[late.len() / 4]
+}
+
+#[test]
+fn periods_of_all_hosts_begin_together() {
+    let Some(_lab) = Lab::new() else { return };
+    assert!(script(&["up", "labs/equal3.lab"]).status.success());
+    for host in HOSTS {
+        let late = beginning(host);
+        assert!(late < 1500, "{host}: {late} µs after the clock's");
+    }
+    script(&["down"]);
+}
+
 #[test]
 fn a_split_model_runs_across_three_hosts() {
     let Some(lab) = Lab::new() else {
