@@ -84,8 +84,9 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
         with one frame in flight (median), period with the window that the spec gives itself. \
         Probes: a small product of the engine's on each core every 25 ms while the profile \
-        (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates with every host's times multiplied by its core's probes of the run over those of \
-        the profile; links stay as they are. Nothing is excluded.";
+        (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates \
+        with every host's times multiplied by its core's probes of the run over those of the \
+        profile; links stay as they are. Nothing is excluded.";
     Ok(Record {
         part: "predict",
         how: how.into(),

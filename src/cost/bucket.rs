@@ -5,7 +5,7 @@
 //! groups do. Short pieces between messages thus cost less than long ones, and what the main
 //! thread does for messages and in waiting is lacking to them. The periods of all hosts begin
 //! together, as the edge lab sees to; where they do not, hosts wait for each other's beginnings. No
-//! two Runs of a piece ever quite alike: without that the frames of a replay fall into step
+//! two Runs of a piece are ever quite alike: without that the frames of a replay fall into step
 //! with the periods, and a latency comes out as a whole number of them.
 
 use crate::platform::Quota;
