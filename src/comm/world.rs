@@ -30,7 +30,10 @@ pub struct Form {
     /// Payloads up to this many bytes travel together with their header. Measured over shared
     /// memory and TCP: up to here the copies cost less than a second message.
     pub short: usize,
-    /// Longer payloads travel in chunks of this many bytes, which MPI counts in 31 bits.
+    /// Longer payloads travel in chunks of this many bytes, which MPI counts in 31 bits. Each is
+    /// one that MPI sends at once: a longer one waits for a word from its receiver, which over TCP
+    /// stands behind all that the receiver is itself sending on that connection, so that two ranks
+    /// that exchange long payloads would send them one after the other.
     pub chunk: usize,
 }
 
@@ -38,7 +41,7 @@ impl Default for Form {
     fn default() -> Self {
         Self {
             short: 4 << 10,
-            chunk: 1 << 30,
+            chunk: calls::EAGER,
         }
     }
 }
@@ -123,8 +126,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 impl World {
     /// Starts MPI. To be called once, by the main thread before it starts others, because the
-    /// environment is written: Open MPI's limits for eager messages over TCP become 1 MiB where
-    /// the user has not set them.
+    /// environment is written: Open MPI's limits for eager messages over TCP become those of a
+    /// chunk where the user has not set them.
     ///
     /// # Errors
     /// Where MPI was started before in this process, or cannot be used from a threaded program.

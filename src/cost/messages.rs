@@ -5,7 +5,7 @@ use super::replay::{Event, Message, Replay};
 use super::Kind;
 use crate::ids::TransferId;
 
-/// Open MPI sends up to here at once over TCP, as `autodice-run` sets it.
+/// Open MPI takes up to here over at once, as `autodice-run` sets it.
 const EAGER: u64 = 1 << 20;
 /// Up to here a payload travels with its header (`comm/world.rs`).
 const SHORT: u64 = 4 << 10;
@@ -33,30 +33,12 @@ impl Replay<'_> {
         self.push(at, Event::Start(message));
     }
 
+    /// A message sets out, behind those of the same two ranks that went before.
     pub(super) fn start(&mut self, message: usize) {
         // What follows from an output: rank 0 may open another frame.
-        let Some(Message {
-            transfer, sequence, ..
-        }) = self.messages.get(message)
-        else {
+        let Some(&Message { transfer, .. }) = self.messages.get(message) else {
             return self.lead();
         };
-        let to = self.plan.transfer(*transfer).to.index();
-        let long = self.programs.bytes[transfer.index()] > EAGER;
-        if long && self.ranks[to].at(*sequence).is_none() {
-            self.ranks[to]
-                .held
-                .entry(*sequence)
-                .or_default()
-                .push(message);
-            return;
-        }
-        self.depart(message);
-    }
-
-    /// It may go, behind those of the same two ranks that went before.
-    pub(super) fn depart(&mut self, message: usize) {
-        let transfer = self.messages[message].transfer;
         let route = &self.routes[transfer.index()];
         let bytes = self.programs.bytes[transfer.index()];
         if route.hops.is_empty() || bytes == 0 {

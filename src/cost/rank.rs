@@ -57,8 +57,6 @@ pub(super) struct Clock {
     pub main_free: f64,
     /// Messages that came before their frame was opened.
     pub early: HashMap<u64, Vec<TransferId>>,
-    /// Long messages that wait for their receive.
-    pub held: HashMap<u64, Vec<usize>>,
     /// Flows whose compute time nothing has paid yet, with it.
     pub charges: Vec<(usize, f64)>,
     pub times: Times,

@@ -2,9 +2,9 @@
 //!
 //! The rules are the runner's. A rank opens frame n when it was told to and its own steps and
 //! sends of n - window are done; receives are posted then. Inside a frame steps keep their order;
-//! the compute thread takes the oldest frame that can go on, up to and including one Run. A message
-//! longer than `EAGER` sets out when its receive is posted. Events of one moment happen in the
-//! order in which they were caused, so that a replay is the same each time.
+//! the compute thread takes the oldest frame that can go on, up to and including one Run. Events of
+//! one moment happen in the order in which they were caused, so that a replay is the same each
+//! time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -261,14 +261,10 @@ impl Replay<'_> {
             }
             clock.announced.pop_front();
             let early = clock.early.remove(&sequence).unwrap_or_default();
-            let held = clock.held.remove(&sequence).unwrap_or_default();
             let known: Vec<TransferId> = early.clone();
             clock.open.push(Frame::open(sequence, self.now, early));
             for id in known {
                 self.note(rank, Kind::Receive(id), sequence, self.now);
-            }
-            for message in held {
-                self.depart(message);
             }
             self.settle(rank, sequence);
         }

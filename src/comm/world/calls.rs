@@ -36,7 +36,11 @@ pub enum Complete {
 const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
 const IN_STATUS: c_int = ffi::MPI_ERR_IN_STATUS as c_int;
 
-/// Over TCP, a message above these does not move until the sender calls MPI again.
+/// Bytes that Open MPI sends at once over TCP, without its own header: this and the limits' names.
+/// A message above these does not move until the receiver has answered and the sender calls MPI
+/// again.
+pub const EAGER: usize = (1 << 20) - (1 << 10);
+const LIMIT: usize = 1 << 20;
 const RAISED: [&str; 2] = [
     "OMPI_MCA_btl_tcp_eager_limit",
     "OMPI_MCA_btl_tcp_rndv_eager_limit",
@@ -53,7 +57,7 @@ pub fn start() -> Result<(Rank, usize)> {
     }
     for name in RAISED {
         if std::env::var_os(name).is_none() {
-            std::env::set_var(name, (1 << 20).to_string());
+            std::env::set_var(name, LIMIT.to_string());
         }
     }
     let mut level = 0;
