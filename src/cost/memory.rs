@@ -12,18 +12,20 @@ use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 36_000_000;
+const RUNTIME: u64 = 37_000_000;
 /// Rank 0 besides: decoding and collecting.
 const LEAD: u64 = 4_500_000;
 /// A node of a piece in the engine.
-const NODE: u64 = 22_000;
+const NODE: u64 = 25_000;
+/// What a heap has in holes between its blocks while frames run: one part in so many.
+const HOLES: u64 = 20;
 
 /// Bytes of a rank's process at its peak, set-up included.
 pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) -> u64 {
     let window = u64::from(plan.window);
     let turns = 0..plan.cycle as usize;
     let frames = turns
-        .map(|turn| frames_bytes(graph, plan, rank, turn))
+        .map(|turn| frames_bytes(graph, plan, rank, (turn, &tally.inner_bytes)))
         .max();
     let pieces = plan.ranks[rank.index()].pieces.iter();
     let nodes: usize = pieces.map(|piece| piece.nodes.len()).sum();
@@ -39,18 +41,17 @@ pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) ->
         }
         _ => 0,
     };
-    let running = tally
-        .held_bytes
-        .saturating_add(frames.unwrap_or(0))
-        .saturating_add(tally.inner_bytes);
+    let blocks = tally.held_bytes.saturating_add(frames.unwrap_or(0));
+    let running = blocks.saturating_add(blocks / HOLES);
     [nodes as u64 * NODE, lead, tally.loading_peak.max(running)]
         .into_iter()
         .fold(RUNTIME, u64::saturating_add)
 }
 
 /// Bytes of all frames in flight: a landing for every message of each; one frame where it holds
-/// most; of the others, parts that may still be on their way out.
-fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
+/// most, with what is inside of the piece that runs there (`inner`, by piece); of another one,
+/// parts that are still on their way out.
+fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, (turn, inner): (usize, &[u64])) -> u64 {
     let held = &plan.ranks[rank.index()];
     let bytes = |id: PartId| {
         let part = &held.parts[id.index()];
@@ -102,13 +103,17 @@ fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, turn: usize) -> u64 {
                 now = now.saturating_add(bytes(id));
             }
         }
-        peak = peak.max(now);
+        let inside = match step {
+            Step::Run(id) => inner[id.index()],
+            _ => 0,
+        };
+        peak = peak.max(now.saturating_add(inside));
     }
     let leaving = sent
         .iter()
         .filter(|id| live.contains(id))
         .map(|&id| bytes(id));
-    let others = u64::from(plan.window).saturating_sub(1);
+    let others = u64::from(plan.window > 1);
     landings
         .saturating_mul(u64::from(plan.window))
         .saturating_add(peak)

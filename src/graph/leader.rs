@@ -39,7 +39,7 @@ pub fn units(graph: &Graph) -> Vec<Vec<NodeId>> {
 }
 
 /// The node that this one is fused behind.
-fn fused_behind(graph: &Graph, node: &Node) -> Option<NodeId> {
+pub fn fused_behind(graph: &Graph, node: &Node) -> Option<NodeId> {
     if !matches!(node.op, Op::Elementwise | Op::PerChannel) {
         return None;
     }

@@ -18,7 +18,7 @@ mod work;
 pub use cuttable::{channelwise, cuttable};
 pub use dtype::Dtype;
 pub use facts::{activation_bytes, macs, macs_over, weight_bytes};
-pub use leader::{leader, leaders, units};
+pub use leader::{fused_behind, leader, leaders, units};
 pub use need::{computable, input_needs, weight_needs};
 pub use node::{Attribute, Node, Op, Operand, PoolKind};
 pub use order::{check_graph, GraphError};

@@ -36,7 +36,10 @@ fn write_plan(graph: &Graph, plan: &Plan, text: &mut String) -> std::fmt::Result
             writeln!(
                 text,
                 "  bytes: weights {}, parts {}, messages {}, inside pieces {}",
-                tally.weight_bytes, tally.part_bytes, tally.message_bytes, tally.inner_bytes
+                tally.weight_bytes,
+                tally.part_bytes,
+                tally.message_bytes,
+                tally.inner_bytes.iter().max().unwrap_or(&0)
             )?;
         }
         for (id, part) in held.parts.iter().enumerate() {

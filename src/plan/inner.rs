@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tally::box_bytes;
 use super::{Piece, PieceWork, Plan};
-use crate::graph::{Graph, Op};
+use crate::graph::{fused_behind, Graph, Op};
 use crate::ids::{ActivationId, NodeId, Rank};
 
 /// Of what a convolution of one tap reads, the engine packs a copy where that has fewer bytes.
 const PACKED: u64 = 4 << 20;
 
 /// Bytes that live at once inside of a piece, at most. Activations that it makes and does not hand
-/// out live from their node to the last one that reads them; while a convolution runs, there is a
-/// copy of what it reads as well.
+/// out live from their node to the last one that reads them, but for those that a node fused behind
+/// theirs makes over in place; while a convolution runs, there is a copy of what it reads as well.
 pub(super) fn inner_bytes(
     graph: &Graph,
     plan: &Plan,
@@ -20,39 +20,48 @@ pub(super) fn inner_bytes(
     piece: &Piece,
     work: &PieceWork,
 ) -> u64 {
-    let handed: BTreeSet<ActivationId> = piece
-        .outputs
-        .iter()
-        .map(|&(id, _)| plan.part(rank, id).activation)
-        .collect();
+    let handed = piece.outputs.iter();
+    let handed = handed.map(|&(id, _)| plan.part(rank, id).activation);
+    let here = |node: &NodeId| piece.nodes.binary_search(node).is_ok();
+    // What a fused node makes lies where its leader's output was.
+    let place = |mut a: ActivationId| {
+        while let Some(before) = graph.activation(a).producer.filter(here) {
+            match fused_behind(graph, graph.node(before)).filter(here) {
+                Some(leader) => a = graph.node(leader).outputs[0],
+                None => break,
+            }
+        }
+        a
+    };
+    let own = |a: &ActivationId| graph.activation(*a).producer.as_ref().is_some_and(here);
+    let handed: BTreeSet<ActivationId> = handed.map(place).collect();
     let mut last_read: BTreeMap<ActivationId, usize> = BTreeMap::new();
     for (index, &id) in piece.nodes.iter().enumerate() {
-        last_read.extend(graph.node(id).activations().map(|a| (a, index)));
+        let read = graph.node(id).activations().filter(own);
+        last_read.extend(read.map(|a| (place(a), index)));
     }
+    let bytes = |a: &ActivationId| {
+        let region = work.regions.get(a);
+        region.map_or(0, |region| box_bytes(graph, *a, region))
+    };
     let (mut now, mut peak) = (0u64, 0u64);
     for (index, &id) in piece.nodes.iter().enumerate() {
-        let inner = |a: &ActivationId| {
-            let produced = graph.activation(*a).producer;
-            let own = produced.is_some_and(|node| piece.nodes.binary_search(&node).is_ok());
-            own && !handed.contains(a)
+        let made = graph.node(id).outputs.iter();
+        let inner = |a: &&ActivationId| {
+            place(**a) == **a && !handed.contains(*a) && last_read.contains_key(*a)
         };
-        let bytes = |a| {
-            work.regions
-                .get(a)
-                .map_or(0, |region| box_bytes(graph, *a, region))
-        };
-        let outputs = &graph.node(id).outputs;
-        for made in outputs
-            .iter()
-            .filter(|a| inner(a) && last_read.contains_key(a))
-        {
-            now = now.saturating_add(bytes(made));
-        }
+        let made: u64 = made.filter(inner).map(bytes).sum();
+        now = now.saturating_add(made);
         peak = peak.max(now.saturating_add(copied_bytes(graph, id, work)));
-        let read: BTreeSet<ActivationId> = graph.node(id).activations().collect();
-        for done in read.iter().filter(|a| inner(a) && last_read[a] == index) {
-            now = now.saturating_sub(bytes(done));
-        }
+        let read: BTreeSet<ActivationId> = graph
+            .node(id)
+            .activations()
+            .filter(own)
+            .map(place)
+            .collect();
+        let done = |a: &&ActivationId| !handed.contains(*a) && last_read[*a] == index;
+        let done: u64 = read.iter().filter(done).map(bytes).sum();
+        now = now.saturating_sub(done);
     }
     peak
 }

@@ -31,9 +31,9 @@ pub struct RankTally {
     pub part_bytes: u64,
     /// Bytes per frame of messages that cannot be read or written in place, at most.
     pub message_bytes: u64,
-    /// Bytes that live at once inside of a piece, at most: activations that it does not hand out,
-    /// and the engine's copy of what a convolution reads.
-    pub inner_bytes: u64,
+    /// Bytes that live at once inside of each piece, at most: activations that it does not hand
+    /// out, and the engine's copy of what a convolution reads.
+    pub inner_bytes: Vec<u64>,
     /// Multiply-accumulates of each piece.
     pub piece_macs: Vec<u64>,
     /// What each turn of the cycle moves and computes.
@@ -59,7 +59,7 @@ impl RankTally {
         let frames = frame.saturating_mul(u64::from(window));
         self.held_bytes
             .saturating_add(frames)
-            .saturating_add(self.inner_bytes)
+            .saturating_add(self.inner_bytes.iter().copied().max().unwrap_or(0))
             .max(self.loading_peak)
     }
 }
@@ -102,8 +102,7 @@ pub(crate) fn tally_of(graph: &Graph, plan: &Plan, works: &[Vec<PieceWork>]) -> 
                 .unwrap_or(0),
             inner_bytes: both()
                 .map(|(piece, work)| inner_bytes(graph, plan, rank, piece, work))
-                .max()
-                .unwrap_or(0),
+                .collect(),
             turns: turns
                 .map(|t| turn_tally(graph, plan, rank, t, &piece_macs))
                 .collect(),

@@ -595,10 +595,28 @@ fn a_convolution_has_a_copy_of_what_it_reads() {
         let y = b.conv(x, 4, square(kernel, 1, pad), groups);
         let graph = b.finish(&[y]);
         let plan = compile_owners(&graph, &[Rank(0)], 1, 1);
-        tally(&graph, &plan).expect("a tally").ranks[0].inner_bytes
+        tally(&graph, &plan).expect("a tally").ranks[0].inner_bytes[0]
     };
     assert_eq!(inner(3, 1, 1), 4 * 4 * 10 * 10, "with its padding");
     assert_eq!(inner(1, 0, 1), 4 * 4 * 8 * 8, "packed");
     assert_eq!(inner(3, 0, 1), 0, "nothing to pad");
     assert_eq!(inner(3, 1, 4), 0, "depthwise: in place");
+}
+
+#[test]
+fn what_a_fused_node_makes_lies_where_its_leader_wrote() {
+    let mut b = GraphBuilder::new("a relu inside");
+    let x = b.input(&[1, 4, 8, 8]);
+    let y = b.conv(x, 4, square(3, 1, 0), 1);
+    let y = b.relu(y);
+    let y = b.conv(y, 4, square(3, 1, 0), 1);
+    let y = b.relu(y);
+    let graph = b.finish(&[y]);
+    let plan = compile_owners(&graph, &[Rank(0); 4], 1, 1);
+    let inner = &tally(&graph, &plan).expect("a tally").ranks[0].inner_bytes;
+    assert_eq!(
+        inner,
+        &[4 * 4 * 6 * 6],
+        "the last one lies in the part that is handed out"
+    );
 }
