@@ -33,6 +33,9 @@ use crate::model::cut::cut;
 const SWEEPS: usize = 5;
 /// The last level of halves: behind it the whole model is measured.
 const LAST_HALVES: Level = Level::Part(Along::Terms, 0);
+/// Passes that count over what most of a plan is made of, at least: of one alone nobody knows
+/// whether something was in its way.
+const WHOLE_PASSES: usize = 2;
 /// Bytes of weights that are loaded at once, at most, as a share of the memory that is free.
 const OF_FREE_MEMORY: f64 = 0.25;
 
@@ -129,6 +132,11 @@ impl Bench<'_> {
         }
         let groups = groups(samples, self.memory());
         let slot = slot / u32::try_from(groups.len().max(1)).unwrap_or(1);
+        let least = if level == Level::Whole {
+            WHOLE_PASSES
+        } else {
+            0
+        };
         let mut last = vec![];
         for group in groups {
             let end = Instant::now() + slot;
@@ -139,7 +147,7 @@ impl Bench<'_> {
             let before = thread_cpu();
             let mut loaded = group.iter().map(load).collect::<Result<Vec<_>>>()?;
             let ready = thread_cpu();
-            passes(&mut loaded, end)?;
+            passes(&mut loaded, least, end)?;
             let (load, run) = (ready - before, thread_cpu() - ready);
             log::debug!("{level:?}: CPU time {load:.3?} to load, {run:.3?} to run");
             for one in &mut loaded {
@@ -161,7 +169,7 @@ impl Bench<'_> {
         let end = Instant::now() + slot;
         let engine = Tract::new(self.threads)?;
         let mut loaded = [self.load(0, &sample, &engine)?];
-        passes(&mut loaded, end)?;
+        passes(&mut loaded, WHOLE_PASSES, end)?;
         log.model.append(&mut loaded[0].laps);
         Ok(())
     }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use super::clock::thread_cpu;
 use super::gauge::Pace;
 
+/// A lap of more than so many times the shortest met something else.
+const DISTURBED: f64 = 2.0;
 /// CPU time of a long Run.
 const LONG: Duration = Duration::from_millis(10);
 
@@ -94,13 +96,16 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// The mean, without the longest of five and more: a Run is as often on a slow core as these laps
-/// were, which a median forgets, but what disturbed one of them will not come back.
+/// The mean, without the longest of five and more and without those of twice the shortest: a Run is
+/// as often on a slow core as these laps were, which a median forgets, but what disturbed one of
+/// them will not come back.
 fn typical(mut laps: Vec<f64>) -> f64 {
     laps.sort_by(f64::total_cmp);
     if laps.len() >= 5 {
         laps.pop();
     }
+    let most = DISTURBED * laps.first().copied().unwrap_or(0.0);
+    laps.retain(|&lap| lap <= most);
     laps.iter().sum::<f64>() / laps.len().max(1) as f64
 }
 
@@ -140,6 +145,7 @@ mod tests {
         let speeds = [(100, 100), (150, 150), (100, 100), (150, 150), (900, 900)];
         assert_eq!(watch.take(&laps(&speeds)), 125.0);
         assert_eq!(watch.take(&laps(&speeds[..2])), 125.0);
+        assert_eq!(watch.take(&laps(&[(100, 100), (420, 420)])), 100.0);
     }
 
     #[test]
