@@ -120,6 +120,7 @@ up() {
         "${inside[@]}" addr add "$net.$number/24" dev eth0
         "${inside[@]}" link set lo up
         "${inside[@]}" link set eth0 up
+        set_congestion_control "$name"
         make_cgroup "$name"
         set_rate "$name" "${rates[host]}"
         set_cpu "$name" "${cpus[host]}"
