@@ -113,8 +113,8 @@ set_rate() {
 }
 
 # Reno, which every kernel has and a namespace may choose, whatever this machine's own is. Boards come
-# with one that goes by losses as well; BBR, which servers have, found 4.6 to 8.3 of 12.5 MB/s where
-# three hosts at 100 Mbit/s sent to each other, and another rate each time; Reno 11.3 to 12.
+# with one that goes by losses as well; BBR, which servers have, found 4.6 to 11.3 of 12.5 MB/s where
+# three hosts at 100 Mbit/s sent to each other, and another rate each time; Reno 10.4 to 12.
 set_congestion_control() {
     ip netns exec "$prefix$1" bash -c 'echo reno >/proc/sys/net/ipv4/tcp_congestion_control'
 }
