@@ -36,11 +36,11 @@ pub enum Complete {
 const SUCCESS: c_int = ffi::MPI_SUCCESS as c_int;
 const IN_STATUS: c_int = ffi::MPI_ERR_IN_STATUS as c_int;
 
-/// Bytes that Open MPI sends at once over TCP, without its own header: this and the limits' names.
-/// A message above these does not move until the receiver has answered and the sender calls MPI
-/// again.
-pub const EAGER: usize = (1 << 20) - (1 << 10);
+/// Over TCP, a message above these, with MPI's own header, does not move until its receiver has
+/// answered and the sender calls MPI again.
 const LIMIT: usize = 1 << 20;
+/// Bytes of the longest message that moves at once.
+pub const EAGER: usize = LIMIT - (1 << 10);
 const RAISED: [&str; 2] = [
     "OMPI_MCA_btl_tcp_eager_limit",
     "OMPI_MCA_btl_tcp_rndv_eager_limit",
