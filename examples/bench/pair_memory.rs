@@ -50,7 +50,7 @@ pub fn pair_memory(folder: &Path) -> Result<Record> {
                     tally.loading_peak,
                     tally.part_bytes,
                     tally.message_bytes,
-                    tally.inner_bytes.iter().copied().max().unwrap_or(0),
+                    tally.most_inner_bytes(),
                 ]
                 .map(|bytes| bytes as f64 / MB);
                 format!(

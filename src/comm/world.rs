@@ -118,7 +118,8 @@ struct Receiving {
 
 const CHANNELS: usize = 4;
 
-/// A long send that is older waits for its receiver: there is nothing to move.
+/// A long send that is older goes as slowly as its link, and rarer looks keep up with that: vgg16
+/// by channels at 100 Mbit/s takes what its bytes and Runs should (BENCHMARKS.md).
 const MOVING: Duration = Duration::from_millis(10);
 
 /// How long `close` waits for what should be complete by then.

@@ -39,7 +39,7 @@ fn write_plan(graph: &Graph, plan: &Plan, text: &mut String) -> std::fmt::Result
                 tally.weight_bytes,
                 tally.part_bytes,
                 tally.message_bytes,
-                tally.inner_bytes.iter().max().unwrap_or(&0)
+                tally.most_inner_bytes()
             )?;
         }
         for (id, part) in held.parts.iter().enumerate() {

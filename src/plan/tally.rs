@@ -52,6 +52,11 @@ pub struct TurnTally {
 }
 
 impl RankTally {
+    /// Bytes that live at once inside of any piece, at most; 0 where there is none.
+    pub fn most_inner_bytes(&self) -> u64 {
+        self.inner_bytes.iter().copied().max().unwrap_or(0)
+    }
+
     /// An estimate of all bytes with `window` frames in flight: weights while they are loaded, or
     /// weights as they are held and frames, whichever is more; one piece runs at a time.
     pub fn memory(&self, window: u32) -> u64 {
@@ -59,7 +64,7 @@ impl RankTally {
         let frames = frame.saturating_mul(u64::from(window));
         self.held_bytes
             .saturating_add(frames)
-            .saturating_add(self.inner_bytes.iter().copied().max().unwrap_or(0))
+            .saturating_add(self.most_inner_bytes())
             .max(self.loading_peak)
     }
 }
