@@ -4,6 +4,10 @@
 //! spec has a constant of its own. The whole takes an hour, so `PREDICT` picks cases: words, of
 //! which every one must be in a case's name (`PREDICT='resnet50 100 Mbit/s'`). Samples of earlier
 //! calls with the same folder stay, so that the table grows.
+//!
+//! Runs of a second or two have what a core just had in that second: where all of a run's frames
+//! together take less than a run should, the spec runs again in two later turns, and medians stand
+//! for its case.
 
 mod cases;
 mod meter;
@@ -31,6 +35,8 @@ const SECONDS: f64 = 6.0;
 const LEAST_FRAMES: usize = 6;
 const MOST_FRAMES: usize = 36;
 const WARMUP: usize = 2;
+/// Runs of a spec whose frames take less than `SECONDS`.
+const TURNS: usize = 3;
 /// Values of a sample: the memory error that is largest, and each rank's.
 const MEMORY: [&str; 5] = [
     "memory_error",
@@ -53,7 +59,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     let read = |line: &str| serde_json::from_str(line).context("predict.jsonl");
     let mut samples: Vec<Sample> = old.lines().map(read).collect::<Result<_>>()?;
     // Of an earlier method.
-    samples.retain(|sample| sample.values.contains_key("corrected_ms"));
+    samples.retain(|sample| sample.values.contains_key("turn"));
     let mut notes = vec![];
     for lab in platforms() {
         for model in MODELS {
@@ -67,7 +73,8 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
             let model_file = models::file(models, model)?;
             let mut take = |sample: Sample| -> Result<()> {
                 println!("{}", line(&sample));
-                samples.retain(|old| old.case != sample.case);
+                let turn = |sample: &Sample| sample.values.get("turn").copied();
+                samples.retain(|old| old.case != sample.case || turn(old) < turn(&sample));
                 samples.push(sample);
                 let text = samples.iter().map(serde_json::to_string);
                 let text: Vec<String> = text.collect::<Result<_, _>>()?;
@@ -86,7 +93,9 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         Probes: a small product of the engine's on each core every 25 ms while the profile \
         (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates \
         with every host's times multiplied by its core's probes of the run over those of the \
-        profile; links stay as they are. Nothing is excluded.";
+        profile; links stay as they are. A spec whose frames take less than 6 s runs three times, \
+        in turn with the others; the errors of a case are the medians of its runs. Nothing is \
+        excluded.";
     Ok(Record {
         part: "predict",
         how: how.into(),
@@ -133,42 +142,80 @@ fn platform(
     let profiled = means(&meter.end()?, f64::INFINITY);
     let kept = format!("{model}-{}.yaml", lab.name.replace([' ', '/'], "-"));
     std::fs::copy(&platform, folder.join(kept))?;
-    for split in wanted {
-        let spec = dir.path().join("spec.yaml");
-        std::fs::write(&spec, split.text(file, &inputs))?;
-        let guess = simulated(&spec, &platform, LEAST_FRAMES)?;
+    let lab = Profiled {
+        lab,
+        net: &net,
+        platform: &platform,
+        probes: &profiled,
+        profile_s: seconds,
+        dir: dir.path(),
+    };
+    let mut short: Vec<&Split> = wanted.iter().collect();
+    for turn in 1..=TURNS {
+        let mut again = vec![];
+        for split in short {
+            let name = case(model, split, lab.lab);
+            match lab.run((file, &inputs), split) {
+                Ok((probes, mut values, frames_s)) => {
+                    values.push(("turn", turn as f64));
+                    take(Sample::new(&name, Rule::None, probes, &values))?;
+                    if frames_s < SECONDS {
+                        again.push(split);
+                    }
+                }
+                Err(error) => println!("# {name}: {error:#}"),
+            }
+        }
+        short = again;
+    }
+    Ok(())
+}
+
+/// A platform of the lab that is up, and what its profile said.
+struct Profiled<'a> {
+    lab: &'a Lab,
+    net: &'a Net,
+    platform: &'a Path,
+    /// Each core's mean probe during the profile, in ms.
+    probes: &'a BTreeMap<usize, f64>,
+    profile_s: f64,
+    /// For files of a run.
+    dir: &'a Path,
+}
+
+/// A run's probes, what it measured, and how many seconds its frames took.
+type Ran = (Probes, Vec<(&'static str, f64)>, f64);
+
+impl Profiled<'_> {
+    /// Predicts and runs a spec of the model `file` once.
+    fn run(&self, (file, inputs): (&Path, &Path), split: &Split) -> Result<Ran> {
+        let spec = self.dir.join("spec.yaml");
+        std::fs::write(&spec, split.text(file, inputs))?;
+        let guess = simulated(&spec, self.platform, LEAST_FRAMES)?;
         let each = time(&guess, split)? / 1e3;
         let frames = ((SECONDS / each) as usize).clamp(LEAST_FRAMES, MOST_FRAMES);
         // Whole turns of two, three and four replicas, or their bytes per frame are not the plan's.
         let frames = frames.next_multiple_of(12);
-        let predicted = simulated(&spec, &platform, frames)?;
-        let out = dir.path().join("out");
+        let predicted = simulated(&spec, self.platform, frames)?;
+        let out = self.dir.join("out");
         let _gone = std::fs::remove_dir_all(&out);
-        let mut job = net.mpirun_of(lab.hosts)?;
+        let mut job = self.net.mpirun_of(self.lab.hosts)?;
         job.arg(autodice_run()?).arg(&spec);
-        job.args([
-            "--frames",
-            &frames.to_string(),
-            "--warmup",
-            &WARMUP.to_string(),
-        ]);
+        job.args(["--frames", &frames.to_string()]);
+        job.args(["--warmup", &WARMUP.to_string()]);
         job.args(["--quiet", "--output"]).arg(&out);
         let meter = Meter::start()?;
-        let ran = timed(&mut job);
-        if let Err(error) = ran {
-            println!("# {}: {error:#}", case(model, split, lab));
-            continue;
-        }
+        timed(&mut job)?;
         let during = meter.end()?;
         let text = std::fs::read_to_string(out.join("run.json")).context("run.json")?;
         let measured: Value = serde_json::from_str(&text).context("run.json")?;
         // Loading is another kind of work, and may take as long as the frames.
         let frames_s = (frames + WARMUP) as f64 * time(&measured, split)? / 1e3;
         let during = means(&during, frames_s);
-        let own = |(core, during): (&usize, &f64)| (*core, during / profiled[core]);
+        let own = |(core, during): (&usize, &f64)| (*core, during / self.probes[core]);
         let drifts: BTreeMap<usize, f64> = during.iter().map(own).collect();
-        let corrected = dir.path().join("corrected.yaml");
-        std::fs::write(&corrected, drifted(&net, &platform, &drifts)?)?;
+        let corrected = self.dir.join("corrected.yaml");
+        std::fs::write(&corrected, drifted(self.net, self.platform, &drifts)?)?;
         let corrected = time(&simulated(&spec, &corrected, frames)?, split)?;
         let (p, m) = (time(&predicted, split)?, time(&measured, split)?);
         let mut values = vec![
@@ -180,19 +227,14 @@ fn platform(
             ("raw_error", p / m - 1.0),
             ("error", corrected / m - 1.0),
             ("bytes_differ", bytes_differ(&predicted, &measured)),
-            ("profile_s", seconds),
+            ("profile_s", self.profile_s),
         ];
         let errors = memory_errors(&predicted, &measured);
         values.extend(MEMORY.into_iter().zip(errors));
-        let probes: Probes = profiled
-            .values()
-            .copied()
-            .zip(during.into_values())
-            .collect();
-        let name = case(model, split, lab);
-        take(Sample::new(&name, Rule::None, probes, &values))?;
+        let profiled = self.probes.values().copied();
+        let probes = profiled.zip(during.into_values()).collect();
+        Ok((probes, values, frames_s))
     }
-    Ok(())
 }
 
 /// The mean of each core's probes in the last so many seconds.
@@ -301,9 +343,10 @@ fn memory_errors(predicted: &Value, measured: &Value) -> Vec<f64> {
 fn line(sample: &Sample) -> String {
     let of = |name: &str| sample.values.get(name).copied().unwrap_or(f64::NAN);
     format!(
-        "{}: predicted {:.1} ms, measured {:.1} ms, {:+.1} %, corrected {:+.1} %; \
+        "{}: run {}, predicted {:.1} ms, measured {:.1} ms, {:+.1} %, corrected {:+.1} %; \
          bytes {}; memory {:+.1} %",
         sample.case,
+        of("turn"),
         of("predicted_ms"),
         of("measured_ms"),
         of("raw_error") * 100.0,
@@ -318,12 +361,26 @@ fn line(sample: &Sample) -> String {
 }
 
 fn bars(samples: &[Sample]) -> Vec<Bar> {
-    let all = |name: &str| -> Vec<f64> {
-        let own = samples.iter().filter_map(|sample| sample.values.get(name));
-        own.map(|value| value.abs()).collect()
+    let mut cases: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    for sample in samples {
+        cases.entry(&sample.case).or_default().push(sample);
+    }
+    // The size of each case's median.
+    let each = |name: &str| -> Vec<f64> {
+        let own = |runs: &Vec<&Sample>| {
+            let values = runs.iter().filter_map(|run| run.values.get(name).copied());
+            let values: Vec<f64> = values.collect();
+            (!values.is_empty()).then(|| median(&values).abs())
+        };
+        cases.values().filter_map(own).collect()
     };
-    let count = (samples.len(), samples.len());
-    let worst = |name: &str| all(name).into_iter().fold(0.0, f64::max);
+    let largest = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
+    let worst = |name: &str| largest(each(name));
+    let single = |name: &str| {
+        let own = samples.iter().filter_map(|sample| sample.values.get(name));
+        largest(own.map(|value| value.abs()).collect())
+    };
+    let count = (cases.len(), cases.len());
     let bar = |what: &str, bar: &str, (value, limit): (f64, f64), unit: &str| Bar {
         what: what.into(),
         bar: bar.into(),
@@ -333,11 +390,12 @@ fn bars(samples: &[Sample]) -> Vec<Bar> {
         count,
     };
     let percent = |value: f64| value * 100.0;
+    let memory = MEMORY[1..].iter().map(|name| worst(name));
     vec![
         bar(
             "predicted latency or period, median error",
             "≤ 8 %",
-            (percent(median(&all("error"))), 8.0),
+            (percent(median(&each("error"))), 8.0),
             " %",
         ),
         bar(
@@ -347,21 +405,27 @@ fn bars(samples: &[Sample]) -> Vec<Bar> {
             " %",
         ),
         bar(
+            "the same, worst of single runs",
+            "",
+            (percent(single("error")), f64::INFINITY),
+            " %",
+        ),
+        bar(
             "ranks whose bytes differ, in any run",
             "0",
-            (worst("bytes_differ"), 0.0),
+            (single("bytes_differ"), 0.0),
             "",
         ),
         bar(
             "peak memory of a rank, worst error",
             "≤ 10 %",
-            (percent(worst("memory_error")), 10.0),
+            (percent(memory.fold(0.0, f64::max)), 10.0),
             " %",
         ),
         bar(
             "a profile, the longest",
             "≤ 180 s",
-            (worst("profile_s"), 180.0),
+            (single("profile_s"), 180.0),
             " s",
         ),
     ]

@@ -20,8 +20,8 @@ const SPIN_US: f64 = 50.0;
 const SHORT_US: f64 = 2400.0;
 const SHORT_EVERY_US: f64 = 65.0;
 const LATER_GROWTH: f64 = 0.1;
-/// How long looks at a long message are without sleep.
-const HOT_US: f64 = 20_000.0;
+/// How looks at a long message thin out that are without sleep in a short wait.
+const HALF_WAY_GROWTH: f64 = 0.02;
 /// Likewise beside a Run.
 const BESIDE_EVERY_US: f64 = 1050.0;
 const BESIDE_SHORT_US: f64 = 4000.0;
@@ -177,7 +177,7 @@ fn looks_us(waited: f64) -> f64 {
 
 /// Likewise while a long message is half-way.
 fn hot_us(waited: f64) -> f64 {
-    waited.min(HOT_US) + LOOK_US * (waited - HOT_US).max(0.0) / SHORT_EVERY_US
+    waited.min(SHORT_US) + LOOK_US * (waited / SHORT_US).max(1.0).ln() / HALF_WAY_GROWTH
 }
 
 /// CPU time of a main thread beside a Run that takes so long.

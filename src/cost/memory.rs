@@ -12,11 +12,11 @@ use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 37_000_000;
+const RUNTIME: u64 = 36_500_000;
 /// Rank 0 besides: decoding and collecting.
 const LEAD: u64 = 4_500_000;
 /// A node of a piece in the engine.
-const NODE: u64 = 25_000;
+const NODE: u64 = 27_000;
 /// What a heap has in holes between its blocks while frames run: one part in so many.
 const HOLES: u64 = 20;
 

@@ -29,9 +29,9 @@ const FRESH: Duration = Duration::from_micros(1000);
 const BESIDE_FRACTION: u32 = 4;
 const BESIDE_SHORTEST: Duration = Duration::from_micros(1000);
 const BESIDE_LONGEST: Duration = Duration::from_millis(4);
-/// How long a thread that has nothing else to do looks at a long message without sleep; where it
-/// takes longer, little of it moves in a short sleep.
-const HOT: Duration = Duration::from_millis(20);
+/// A sleep of a thread that has nothing else to do, in a wait for a long message that is no longer
+/// short, is this fraction of the wait so far: little of the message moves in it.
+const HALF_WAY_FRACTION: u32 = 50;
 /// Between two looks where there is no other rank.
 const ALONE: Duration = Duration::from_millis(20);
 
@@ -70,9 +70,9 @@ impl Idle {
 
     /// Lets hardly any time pass: no Run is in progress, and a long message is half-way.
     pub fn beside_message(&self) {
-        match self.since.elapsed() < HOT {
-            true => std::thread::yield_now(),
-            false => std::thread::park_timeout(SHORTEST),
+        match self.since.elapsed() {
+            waited if waited < SHORT => std::thread::yield_now(),
+            waited => std::thread::park_timeout((waited / HALF_WAY_FRACTION).min(LONGEST)),
         }
     }
 
