@@ -71,20 +71,29 @@ pub struct Probed(Vec<(f64, f64)>);
 impl Probed {
     /// The mean of those that were within so many seconds of the end; of all where none was.
     pub fn mean_of_last(&self, seconds: f64) -> f64 {
-        let late = self.0.iter().filter(|probe| probe.0 <= seconds);
-        let late: Vec<f64> = late.map(|probe| probe.1).collect();
-        match late.is_empty() {
-            true => self.mean_of_last(f64::INFINITY),
-            false => late.iter().sum::<f64>() / late.len() as f64,
-        }
+        let at = self.0.partition_point(|probe| probe.0 > seconds);
+        self.mean(&self.0[at..])
+    }
+
+    /// The mean of those that were within so many seconds of the first.
+    pub fn mean_of_first(&self, seconds: f64) -> f64 {
+        let first = self.0.first().map_or(0.0, |probe| probe.0);
+        let end = self.0.partition_point(|probe| probe.0 >= first - seconds);
+        self.mean(&self.0[..end])
+    }
+
+    fn mean(&self, some: &[(f64, f64)]) -> f64 {
+        let some = if some.is_empty() { &self.0[..] } else { some };
+        some.iter().map(|probe| probe.1).sum::<f64>() / some.len() as f64
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
+        // Nobody reads what they would print at their end.
         for (_, child) in &mut self.0 {
-            drop(child.stdin.take());
-            let _ended = child.wait();
+            let _ended = child.kill();
+            let _code = child.wait();
         }
     }
 }

@@ -253,10 +253,12 @@ fn facts(units: &[Unit], host: &Measured) -> String {
         .min()
         .unwrap_or_default();
     format!(
-        "model_ms {}, fused {}, wall_per_cpu {}, levels {done} of {all}, sweeps {sweeps}",
+        "model_ms {}, fused {}, wall_per_cpu {}, levels {done} of {all}, sweeps {sweeps}, \
+         nodes_s {}",
         number(of(&|times| times.model_us.map(|us| us / 1e3))),
         number(of(&|times| fused(units, times))),
         number(of(&|times| Some(times.wall_per_cpu))),
+        number(of(&|times| Some(times.seconds))),
     )
 }
 

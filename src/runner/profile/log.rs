@@ -34,6 +34,8 @@ pub struct RankTimes {
     pub levels: (usize, usize),
     /// Whole sweeps over all of them.
     pub sweeps: usize,
+    /// How long measuring took, in seconds.
+    pub seconds: f64,
 }
 
 /// Every lap of one rank.
@@ -51,6 +53,8 @@ pub struct Log {
     pub levels: usize,
     /// Whole sweeps.
     pub sweeps: usize,
+    /// How long it took, in seconds.
+    pub seconds: f64,
 }
 
 impl Log {
@@ -108,6 +112,7 @@ impl Log {
             quota: quota.map(|quota| (quota.cores, quota.burst_us)),
             levels: (self.levels, levels().len()),
             sweeps: self.sweeps,
+            seconds: self.seconds,
         }
     }
 }

@@ -75,7 +75,8 @@ impl Bench<'_> {
         signals: &Signals,
         tell: impl FnOnce(RankTimes),
     ) -> Result<()> {
-        let end = Instant::now() + time;
+        let started = Instant::now();
+        let end = started + time;
         let mut log = Log::of(self.units.len());
         let engine = Tract::new(self.threads)?;
         // Several threads are on cores of their own, which one probe says nothing of.
@@ -105,6 +106,7 @@ impl Bench<'_> {
             log.sweeps += 1;
         }
         let pace = gauge.map_or_else(|| Ok(Pace::default()), Gauge::end)?;
+        log.seconds = started.elapsed().as_secs_f64();
         tell(log.times(self.threads, quota(), &pace));
         while !signals.stop.load(Ordering::Relaxed) {
             match last.is_empty() {

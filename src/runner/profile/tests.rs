@@ -92,6 +92,7 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
         quota: None,
         levels: (22, 22),
         sweeps: 1,
+        seconds: 40.0,
     };
     // 20 µs each and 2 ms for 10⁶ bytes.
     let links = RankLinks {
