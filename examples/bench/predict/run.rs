@@ -49,6 +49,9 @@ pub type Ran = (Probes, Vec<(&'static str, f64)>, f64);
 
 impl Profiled<'_> {
     /// Predicts and runs a spec of the model `file` once.
+    ///
+    /// # Errors
+    /// Where one of them fails, or leaves no report.
     pub fn run(&self, (file, inputs): (&Path, &Path), split: &Split) -> Result<Ran> {
         let spec = self.dir.join("spec.yaml");
         std::fs::write(&spec, split.text(file, inputs))?;
