@@ -89,8 +89,8 @@ impl Replay<'_> {
     }
 
     /// A message's work is the Run's loss where one thread does both; a Run that begins later
-    /// loses what is then left of it. While a rank only waits for a long message it looks without
-    /// sleep, and the work is in that time.
+    /// loses what is then left of it. While a rank only waits for a long message the work is in its
+    /// looks, the first of which are without sleep.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
         clock.pass(self.now);

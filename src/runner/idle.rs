@@ -68,7 +68,7 @@ impl Idle {
         std::thread::park_timeout(pause);
     }
 
-    /// Lets hardly any time pass: no Run is in progress, and a long message is half-way.
+    /// Lets less time pass than `wait`: no Run is in progress, and a long message is half-way.
     pub fn beside_message(&self) {
         match self.since.elapsed() {
             waited if waited < SHORT => std::thread::yield_now(),
