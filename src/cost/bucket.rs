@@ -15,10 +15,11 @@ use crate::platform::Quota;
 const LOOK_US: f64 = 20.0;
 const LOOK_BESIDE_US: f64 = 17.0;
 /// `runner/idle.rs`: looks without sleep; those of a short wait with what a sleep really takes;
-/// and how they thin out later.
+/// longer by as much as a core is more than the quota; and how they thin out later.
 const SPIN_US: f64 = 50.0;
 const SHORT_US: f64 = 2400.0;
 const SHORT_EVERY_US: f64 = 65.0;
+const LEAST_CORES: f64 = 0.1;
 const LATER_GROWTH: f64 = 0.1;
 /// How looks at a long message thin out that are without sleep in a short wait.
 const HALF_WAY_GROWTH: f64 = 0.02;
@@ -45,6 +46,8 @@ pub(super) struct Bucket {
     since: f64,
     /// When the next period begins.
     next: f64,
+    /// From one look in a short wait to the next.
+    look_every: f64,
 }
 
 impl Default for Bucket {
@@ -58,6 +61,7 @@ impl Bucket {
     pub fn of(quota: Option<Quota>, threads: usize) -> Self {
         let each = threads.max(1) as f64;
         let quota = quota.filter(|quota| quota.cores < each);
+        let share = quota.map_or(1.0, |quota| quota.cores.clamp(LEAST_CORES, 1.0));
         let burst = quota.map_or(f64::INFINITY, |quota| quota.burst_us / each);
         let period = quota.map_or(f64::INFINITY, |quota| quota.burst_us / quota.cores);
         Self {
@@ -67,6 +71,7 @@ impl Bucket {
             at: 0.0,
             since: 0.0,
             next: period,
+            look_every: SHORT_EVERY_US / share,
         }
     }
 
@@ -83,14 +88,17 @@ impl Bucket {
 
     /// Time passes in which nothing but waiting happens; `hot` while a long message is half-way.
     pub fn rest(&mut self, now: f64, hot: bool) {
-        let looks_us = if hot { hot_us } else { looks_us };
         if !self.binds() {
             self.at = now;
             return;
         }
-        let since = self.since;
+        let (since, every) = (self.since, self.look_every);
+        let looks_us = |until: f64| match hot {
+            true => hot_us(until - since),
+            false => looks_us(until - since, every),
+        };
         while self.next <= now {
-            let looked = looks_us(self.next - since) - looks_us(self.at - since);
+            let looked = looks_us(self.next) - looks_us(self.at);
             self.left = (self.left - looked).max(self.left.min(0.0));
             if self.left == self.burst {
                 // Nothing changes from here on but the last period's beginning.
@@ -99,7 +107,7 @@ impl Bucket {
             }
             self.refill();
         }
-        let looked = looks_us(now - since) - looks_us(self.at - since);
+        let looked = looks_us(now) - looks_us(self.at);
         self.left = (self.left - looked).max(self.left.min(0.0));
         self.at = now;
     }
@@ -168,11 +176,12 @@ pub(super) fn uneven(rank: usize, step: u32, us: f64) -> f64 {
     1.0 + UNEVEN * (UNEVEN_US / us.max(UNEVEN_US)).sqrt() * (2.0 * share - 1.0)
 }
 
-/// CPU time of a main thread that has waited for so long with nothing else to do.
-fn looks_us(waited: f64) -> f64 {
+/// CPU time of a main thread that has waited for so long with nothing else to do, by the time from
+/// one look in a short wait to the next.
+fn looks_us(waited: f64, every: f64) -> f64 {
     let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
     let later = (waited / SHORT_US).max(1.0).ln() / LATER_GROWTH;
-    waited.min(SPIN_US) + LOOK_US * (short / SHORT_EVERY_US + later)
+    waited.min(SPIN_US) + LOOK_US * (short / every + later)
 }
 
 /// Likewise while a long message is half-way.

@@ -7,12 +7,19 @@
 
 use std::time::{Duration, Instant};
 
+use super::quota::quota;
+
 /// Looking without sleeping, where no Run is in progress.
 const SPIN: Duration = Duration::from_micros(50);
 /// A wait is short until here: most messages come within it.
 const SHORT: Duration = Duration::from_micros(2400);
 /// Asked for between two looks in a short wait; the system makes 30 to 60 µs of it.
 const SHORTEST: Duration = Duration::from_micros(10);
+/// From one of these looks to the next without a quota. Under one it is longer by as much as a
+/// whole core is more than the quota: what a look takes is lacking to the Runs.
+const SHORT_EVERY: Duration = Duration::from_micros(65);
+/// The least share of a core that this goes by.
+const LEAST_CORES: f64 = 0.1;
 /// A sleep in a longer wait is this fraction of the wait so far.
 const FRACTION: u32 = 10;
 /// Between two looks in a wait of seconds.
@@ -39,6 +46,8 @@ const ALONE: Duration = Duration::from_millis(20);
 pub struct Idle {
     since: Instant,
     alone: bool,
+    /// Asked for between two looks in a short wait, by this process's quota.
+    shortest: Duration,
 }
 
 impl Idle {
@@ -47,6 +56,7 @@ impl Idle {
         Self {
             since: Instant::now(),
             alone,
+            shortest: shortest(quota().map(|quota| quota.cores)),
         }
     }
 
@@ -82,11 +92,16 @@ impl Idle {
         let pause = match waited {
             _ if self.alone => ALONE,
             waited if waited < SPIN => return std::thread::yield_now(),
-            waited if waited < SHORT => SHORTEST,
-            waited => (waited / FRACTION).min(LONGEST),
+            waited if waited < SHORT => self.shortest,
+            waited => (waited / FRACTION).clamp(self.shortest, LONGEST),
         };
         std::thread::park_timeout(pause);
     }
+}
+
+fn shortest(cores: Option<f64>) -> Duration {
+    let share = cores.unwrap_or(1.0).clamp(LEAST_CORES, 1.0);
+    SHORTEST + SHORT_EVERY.mul_f64(1.0 / share - 1.0)
 }
 
 /// Asks the kernel not to stretch this thread's sleeps (50 µs by default). Only Linux has it;
@@ -95,5 +110,19 @@ pub fn sharpen_sleeps() {
     let written = std::fs::write("/proc/self/timerslack_ns", "1000");
     if let Err(error) = written {
         log::debug!("timer slack stays as it is: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_makes_short_sleeps_longer() {
+        assert_eq!(shortest(None), SHORTEST);
+        assert_eq!(shortest(Some(4.0)), SHORTEST);
+        assert_eq!(shortest(Some(0.5)), SHORTEST + SHORT_EVERY);
+        assert_eq!(shortest(Some(0.0)), shortest(Some(LEAST_CORES)));
+        assert!(shortest(Some(0.0)) < SHORT.min(LONGEST));
     }
 }

@@ -25,6 +25,7 @@ mod predict;
 mod profile;
 mod progress;
 mod pulse;
+mod quota;
 mod reduce;
 mod roles;
 mod run_loop;

@@ -19,7 +19,7 @@ mod log;
 mod nodes;
 mod overhead;
 mod pass;
-mod quota;
+
 mod schedule;
 mod softirq;
 mod stopwatch;

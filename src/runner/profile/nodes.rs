@@ -21,7 +21,7 @@ use super::ladder::{coarse, levels, Along, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
 use super::pass::{filled, pass, passes, Loaded};
-use super::quota::quota;
+use crate::runner::quota::quota;
 use super::unit::{sample, whole, Sample, Unit};
 use crate::engine::tract::Tract;
 use crate::engine::Engine;
