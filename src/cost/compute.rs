@@ -25,6 +25,7 @@ impl Replay<'_> {
 
     /// The compute thread begins the next step of its frame.
     pub(super) fn step(&mut self, rank: usize, at: usize) {
+        self.hold(rank, at);
         let now = self.now;
         let sequence = self.ranks[rank].open[at].sequence;
         let op = self.programs.ops[rank][self.turn(sequence)][self.ranks[rank].open[at].cursor];

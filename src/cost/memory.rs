@@ -4,10 +4,8 @@
 //! The constants were fitted to VmHWM under Open MPI 4.1.4 and glibc 2.36, over shared memory and
 //! in the edge lab; BENCHMARKS.md says how well that does.
 
-use std::collections::BTreeSet;
-
 use crate::graph::{activation_bytes, Graph};
-use crate::ids::{PartId, Rank};
+use crate::ids::Rank;
 use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
@@ -20,13 +18,15 @@ const NODE: u64 = 27_000;
 /// What a heap has in holes between its blocks while frames run: one part in so many.
 const HOLES: u64 = 20;
 
-/// Bytes of a rank's process at its peak, set-up included.
-pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) -> u64 {
+/// Bytes of a rank's process at its peak, set-up included; `frames` are those of the parts of all
+/// frames in flight, as replayed.
+pub(super) fn rank_memory(
+    graph: &Graph,
+    plan: &Plan,
+    rank: Rank,
+    (tally, frames): (&RankTally, u64),
+) -> u64 {
     let window = u64::from(plan.window);
-    let turns = 0..plan.cycle as usize;
-    let frames = turns
-        .map(|turn| frames_bytes(graph, plan, rank, (turn, &tally.inner_bytes)))
-        .max();
     let pieces = plan.ranks[rank.index()].pieces.iter();
     let nodes: usize = pieces.map(|piece| piece.nodes.len()).sum();
     let lead = match rank {
@@ -41,83 +41,26 @@ pub fn rank_memory(graph: &Graph, plan: &Plan, rank: Rank, tally: &RankTally) ->
         }
         _ => 0,
     };
-    let blocks = tally.held_bytes.saturating_add(frames.unwrap_or(0));
+    let landings = landing_bytes(graph, plan, rank).saturating_mul(window);
+    let frames = frames.saturating_add(landings);
+    let blocks = tally.held_bytes.saturating_add(frames);
     let running = blocks.saturating_add(blocks / HOLES);
     [nodes as u64 * NODE, lead, tally.loading_peak.max(running)]
         .into_iter()
         .fold(RUNTIME, u64::saturating_add)
 }
 
-/// Bytes of all frames in flight: a landing for every message of each; one frame where it holds
-/// most, with what is inside of the piece that runs there (`inner`, by piece); of another one,
-/// parts that are still on their way out.
-fn frames_bytes(graph: &Graph, plan: &Plan, rank: Rank, (turn, inner): (usize, &[u64])) -> u64 {
-    let held = &plan.ranks[rank.index()];
-    let bytes = |id: PartId| {
-        let part = &held.parts[id.index()];
-        let size = graph.activation(part.activation).dtype.size();
-        (part.region.volume() * size) as u64
-    };
-    let (mut landings, mut sent) = (0u64, BTreeSet::new());
-    for step in &held.turns[turn] {
-        match step {
-            Step::Receive(id) => landings += transfer_bytes(graph, plan, *id),
-            Step::Send(id) => {
-                let transfer = plan.transfer(*id);
-                if held.parts[transfer.from_part.index()].region == transfer.region {
-                    sent.insert(transfer.from_part);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut live = BTreeSet::new();
-    let (mut now, mut peak) = (0u64, 0u64);
-    for step in &held.turns[turn] {
-        let written: Vec<PartId> = match step {
-            Step::Input(id) | Step::Assemble { into: id, .. } | Step::Reduce { into: id, .. } => {
-                vec![*id]
-            }
-            Step::Run(id) => {
-                let outputs = held.pieces[id.index()].outputs.iter();
-                outputs.map(|output| output.0).collect()
-            }
-            // Whole parts are their landing.
-            Step::Receive(id) => {
-                let (part, region) = (plan.transfer(*id).to_part, &plan.transfer(*id).region);
-                let whole = held.parts[part.index()].region == *region;
-                if whole {
-                    vec![]
-                } else {
-                    vec![part]
-                }
-            }
-            Step::Release(id) if !sent.contains(id) && live.remove(id) => {
-                now -= bytes(*id);
-                continue;
-            }
-            _ => continue,
-        };
-        for id in written {
-            if live.insert(id) {
-                now = now.saturating_add(bytes(id));
-            }
-        }
-        let inside = match step {
-            Step::Run(id) => inner[id.index()],
-            _ => 0,
-        };
-        peak = peak.max(now.saturating_add(inside));
-    }
-    let leaving = sent
-        .iter()
-        .filter(|id| live.contains(id))
-        .map(|&id| bytes(id));
-    let others = u64::from(plan.window > 1);
-    landings
-        .saturating_mul(u64::from(plan.window))
-        .saturating_add(peak)
-        .saturating_add(leaving.fold(0, u64::saturating_add).saturating_mul(others))
+/// Bytes of a slot's landings: one for every message of its frame.
+fn landing_bytes(graph: &Graph, plan: &Plan, rank: Rank) -> u64 {
+    let turns = plan.ranks[rank.index()].turns.iter();
+    let of_turn = turns.map(|steps| {
+        let received = steps.iter().filter_map(|step| match step {
+            Step::Receive(id) => Some(transfer_bytes(graph, plan, *id)),
+            _ => None,
+        });
+        received.fold(0, u64::saturating_add)
+    });
+    of_turn.max().unwrap_or(0)
 }
 
 /// Bytes that each rank may use: its host's memory, less what the other ranks there need.

@@ -17,6 +17,7 @@ mod error;
 mod flows;
 mod head;
 mod links;
+mod live;
 mod memory;
 mod messages;
 mod program;
@@ -27,7 +28,6 @@ mod work;
 
 pub use binds::{Bound, Place};
 pub use error::CostError;
-pub use memory::rank_memory;
 pub use program::{programs, Op, Programs};
 pub use work::{Work, Works};
 
@@ -210,13 +210,19 @@ pub fn cost(
     let tally = tally_of(graph, plan, &works.0);
     let programs = programs(graph, plan, &works, platform, places)?;
     let mut links = links::Links::of(platform, places)?;
-    let replayed = replay::replay(plan, &programs, &mut links, asked)?;
+    let own = tally.ranks.iter().enumerate();
+    let lives = own.map(|(i, own)| live::live_parts(graph, plan, Rank::new(i), &own.inner_bytes));
+    let lives: Vec<_> = lives.collect();
+    let replayed = replay::replay(plan, (&programs, &lives), &mut links, asked)?;
     let machines = platform.machines();
     let turns = u64::from(plan.cycle.max(1));
     let joules = energy::joules(platform, places, &replayed);
     let own = tally.ranks.iter().enumerate();
     let needed: Vec<u64> = own
-        .map(|(i, own)| rank_memory(graph, plan, Rank::new(i), own))
+        .map(|(i, own)| {
+            let frames = replayed.ranks[i].held.bytes();
+            memory::rank_memory(graph, plan, Rank::new(i), (own, frames))
+        })
         .collect();
     let limits = memory::limits(platform, places, &needed);
     let ranks = tally.ranks.iter().enumerate().map(|(index, own)| {

@@ -69,6 +69,31 @@ pub(super) struct Times {
     pub wait_us: Vec<f64>,
     pub transfer_us: Vec<f64>,
     pub busy_us: f64,
+    /// What the parts of its open frames take.
+    pub held: Held,
+}
+
+/// What the parts of open frames take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    most: u64,
+    others: u64,
+    steps: u64,
+}
+
+impl Held {
+    /// The compute thread begins a step of a frame that takes `own` bytes meanwhile.
+    pub fn note(&mut self, own: u64, others: u64) {
+        self.most = self.most.max(own);
+        self.others = self.others.saturating_add(others);
+        self.steps += 1;
+    }
+
+    /// A frame at its largest, and what the others take in the mean: that the worst of both come
+    /// together is rare.
+    pub fn bytes(&self) -> u64 {
+        self.most.saturating_add(self.others / self.steps.max(1))
+    }
 }
 
 impl Frame {

@@ -13,6 +13,7 @@ use super::energy::Activity;
 use super::flows::{Flows, Usage};
 use super::head::Head;
 use super::links::{Links, Route};
+use super::live::Live;
 use super::program::{Op, Programs};
 use super::rank::{Clock, Frame, Pause, Times};
 use super::{Asked, CostError, FrameCost, Interval, Kind};
@@ -80,6 +81,8 @@ pub(super) struct Moment(u64, u64);
 pub(super) struct Replay<'a> {
     pub(super) plan: &'a Plan,
     pub(super) programs: &'a Programs,
+    /// For each rank, for each turn.
+    lives: &'a [Vec<Live>],
     pub(super) links: &'a Links,
     pub(super) asked: Asked,
     pub(super) now: f64,
@@ -105,7 +108,7 @@ pub(super) struct Replay<'a> {
 /// Replays a plan.
 pub(super) fn replay(
     plan: &Plan,
-    programs: &Programs,
+    (programs, lives): (&Programs, &[Vec<Live>]),
     links: &mut Links,
     asked: Asked,
 ) -> Result<Replayed, CostError> {
@@ -127,6 +130,7 @@ pub(super) fn replay(
     let mut replay = Replay {
         plan,
         programs,
+        lives,
         links,
         asked,
         now: 0.0,
@@ -268,6 +272,25 @@ impl Replay<'_> {
             }
             self.settle(rank, sequence);
         }
+    }
+
+    /// Notes what the parts of a rank's open frames take as the compute thread begins a step of
+    /// one of them.
+    pub(super) fn hold(&mut self, rank: usize, working: usize) {
+        let lives = &self.lives[rank];
+        let bytes = |(at, frame): (usize, &Frame)| {
+            let live = &lives[self.turn(frame.sequence)];
+            match at == working {
+                true => (live.work[frame.cursor], 0),
+                false => (0, live.rest[frame.cursor]),
+            }
+        };
+        let open = self.ranks[rank].open.iter().enumerate().map(bytes);
+        let add = |sum: (u64, u64), more: (u64, u64)| {
+            (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1))
+        };
+        let (own, others) = open.fold((0, 0), add);
+        self.ranks[rank].times.held.note(own, others);
     }
 
     /// Does what steps of a frame only move data, then what that makes possible.

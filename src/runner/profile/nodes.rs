@@ -21,13 +21,13 @@ use super::ladder::{coarse, levels, Along, Level};
 use super::log::{Log, RankTimes};
 use super::overhead::{copy, empty_run};
 use super::pass::{filled, pass, passes, Loaded};
-use crate::runner::quota::quota;
 use super::unit::{sample, whole, Sample, Unit};
 use crate::engine::tract::Tract;
 use crate::engine::Engine;
 use crate::geometry::Region;
 use crate::graph::Graph;
 use crate::model::cut::cut;
+use crate::runner::quota::quota;
 
 /// Sweeps over all levels, at most.
 const SWEEPS: usize = 5;

@@ -225,6 +225,25 @@ fn what_is_not_known_is_said_with_the_host() {
 }
 
 #[test]
+fn memory_counts_what_other_frames_have_on_its_way() {
+    let window = 6;
+    let (graph, plan, [_, c1], [_, z]) = two_stages(window);
+    let rank_1 = |mb_per_s: f64| {
+        let link = format!("{{link: {{alpha_us: 1, mb_per_s: {mb_per_s}}}}}");
+        let cost = replay(&graph, &plan, &hosts(2, &link), 60);
+        cost.ranks[1].memory_bytes as f64
+    };
+    // The second rank's outputs leave at once, or so slowly that they pile up.
+    let (fast, slow) = (rank_1(1e3), rank_1(z / c1 / 4.0));
+    // The heap's holes are a twentieth of it.
+    let more = (slow - fast) / z / 1.05;
+    assert!(
+        more > 1.0 && more <= f64::from(window - 1),
+        "{fast} {slow} {z}"
+    );
+}
+
+#[test]
 fn a_hosts_memory_is_for_its_ranks_together() {
     // Four ranks of unlike needs on two hosts.
     let mut b = GraphBuilder::new("uneven");
