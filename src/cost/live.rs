@@ -10,8 +10,8 @@ use crate::ids::{PartId, Rank};
 use crate::plan::{Plan, RankPlan, Step};
 
 /// The bytes of one turn. Landings are not among them: a rank has those of all slots from the
-/// beginning, and a part that is received whole is its landing. Nor are inputs: they are what rank 0
-/// has decoded.
+/// beginning, and a part that is received whole is its landing. Nor are inputs, which rank 0 has
+/// decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Live {
     /// Before each `Op`, and after the last one: a part that is sent whole may be on its way until

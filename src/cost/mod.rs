@@ -4,7 +4,8 @@
 //! one compute thread that does the steps of the oldest frame that can go on, a Run at a time
 //! (`compute.rs`), and a main thread that moves messages beside it (`messages.rs`, `replay.rs`).
 //! Messages share ports, trunks and the radio channel (`flows.rs`). How long a Run takes comes from
-//! the platform's tables (`tables.rs`).
+//! the platform's tables (`tables.rs`). What the frames in flight hold meanwhile (`live.rs`) is a
+//! part of a rank's memory (`memory.rs`).
 //!
 //! What is left out: decoding and writing on rank 0, the handover between the two threads, the
 //! sleep of an idle main thread; a profile's α has a part of these in it.
