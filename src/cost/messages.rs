@@ -93,18 +93,31 @@ impl Replay<'_> {
     /// looks, the first of which are without sleep.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
-        clock.pass(self.now);
-        match &mut clock.busy {
-            Some(busy) => {
-                busy.left += cost;
-                clock.generation += 1;
-                let end = self.now + clock.bucket.time(busy.left);
-                let event = Event::Worked(rank, clock.generation);
-                self.push(end, event);
-            }
-            None if clock.bucket.binds() && clock.moving == 0 => clock.bucket.take(cost),
-            None => clock.charges.push((flow, cost)),
+        match clock.busy {
+            None if !clock.bucket.binds() || clock.moving > 0 => clock.charges.push((flow, cost)),
+            _ => self.spend(rank, cost),
         }
+    }
+
+    /// An end of the message that opens a frame.
+    pub(super) fn notice(&mut self, rank: usize) {
+        if self.programs.one_thread[rank] {
+            self.spend(rank, self.programs.message_us[rank].0);
+        }
+    }
+
+    /// Work beside the compute thread that is over at once: the Run's loss, or the quota's.
+    pub(super) fn spend(&mut self, rank: usize, cost: f64) {
+        let clock = &mut self.ranks[rank];
+        clock.pass(self.now);
+        let Some(busy) = &mut clock.busy else {
+            return clock.bucket.take(cost);
+        };
+        busy.left += cost;
+        clock.generation += 1;
+        let end = self.now + clock.bucket.time(busy.left);
+        let event = Event::Worked(rank, clock.generation);
+        self.push(end, event);
     }
 
     /// The last byte has left: the sender's buffer is free.

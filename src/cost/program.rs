@@ -4,10 +4,23 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::tables::{Speedometer, Units};
 use super::{CostError, Works};
+use crate::geometry::Region;
 use crate::graph::Graph;
 use crate::ids::{PartId, PieceId, Rank, TransferId};
 use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
 use crate::platform::{Host, Platform, Quota};
+
+/// µs of CPU for a frame with little in it: rank 0's reading and writing threads wake up, call and
+/// sort scores. As measured on hosts of 0.2 core.
+const FRAME_US: f64 = 150.0;
+/// How often the bytes of an input are read or written until it is a tensor: taken from a file
+/// into new memory, then copied into a tensor's.
+const FRAME_MOVES: u64 = 6;
+
+/// How often the bytes of a box are read or written that is copied out of a part, into memory that
+/// is zeroed before, and into a part; what that part takes to be made comes on top.
+const BOX_OUT: u64 = 3;
+const BOX_IN: u64 = 2;
 
 /// A step as the clocks see it. Times are µs of the compute thread; none where the main thread
 /// does the step in no time.
@@ -36,6 +49,8 @@ pub struct Programs {
     pub message_us: Vec<(f64, f64)>,
     /// For each rank: its host's quota of CPU time, and the compute threads that share it.
     pub quotas: Vec<(Option<Quota>, usize)>,
+    /// Under a quota, CPU time of rank 0's other threads for each frame.
+    pub frame_us: f64,
     /// For each rank: whether messages take their time from Runs.
     pub one_thread: Vec<bool>,
 }
@@ -106,25 +121,36 @@ pub fn programs(
                 (of(rank).quota, sharing)
             })
             .collect(),
+        frame_us: frame_us(graph, &speeds[&entries[0]]),
         one_thread: (0..entries.len())
             .map(|rank| of(rank).threads.unwrap_or(1) == 1)
             .collect(),
     })
 }
 
+/// CPU time of rank 0's other threads for each frame: one reads and converts it, one writes a line.
+fn frame_us(graph: &Graph, speed: &Speedometer) -> f64 {
+    let inputs = graph.inputs.iter().map(|&id| graph.activation(id));
+    let bytes =
+        inputs.map(|input| (input.shape.iter().product::<usize>() * input.dtype.size()) as u64);
+    let moved = FRAME_MOVES.saturating_mul(bytes.fold(0, u64::saturating_add));
+    FRAME_US + speed.bytes_us(moved).unwrap_or(0.0)
+}
+
 /// Bytes read and written because a piece reads or writes boxes of larger parts.
 fn boxed(graph: &Graph, held: &RankPlan, piece: &crate::plan::Piece) -> u64 {
-    let ends = piece.inputs.iter().chain(&piece.outputs);
-    let bytes = ends.map(|(id, region)| {
-        let part = &held.parts[id.index()];
-        let bytes = region.volume() * graph.activation(part.activation).dtype.size();
-        if part.region == *region {
-            0
-        } else {
-            2 * bytes as u64
-        }
-    });
-    bytes.fold(0, u64::saturating_add)
+    let moved = |ends: &[(PartId, Region)], times: u64| {
+        let boxes = ends.iter().map(|(id, region)| {
+            let part = &held.parts[id.index()];
+            let bytes = region.volume() * graph.activation(part.activation).dtype.size();
+            match part.region == *region {
+                true => 0,
+                false => times.saturating_mul(bytes as u64),
+            }
+        });
+        boxes.fold(0, u64::saturating_add)
+    };
+    moved(&piece.inputs, BOX_OUT).saturating_add(moved(&piece.outputs, BOX_IN))
 }
 
 /// Walks the steps of one turn and knows which parts are written by boxes, as the runner's store
@@ -177,7 +203,7 @@ impl Walk<'_> {
                 let mut bytes = 0;
                 for part in from {
                     let common = held.parts[part.index()].region.intersect(&to.region);
-                    bytes += 2 * self.bytes(*into, common.volume());
+                    bytes += BOX_IN * self.bytes(*into, common.volume());
                     self.open.remove(part);
                 }
                 Op::Copy(self.speed.bytes_us(bytes)? + self.box_into(*into)?)
@@ -188,11 +214,9 @@ impl Walk<'_> {
                 let boxes = from.iter().filter(|part| {
                     held.parts[part.index()].region != held.parts[into.index()].region
                 });
-                let times = 2 + 3 * from.len().saturating_sub(1) + 2 * boxes.count();
-                Op::Copy(
-                    self.speed
-                        .bytes_us(self.bytes(*into, whole) * times as u64)?,
-                )
+                let added = 3 * from.len().saturating_sub(1) as u64;
+                let times = BOX_OUT + added + BOX_OUT * boxes.count() as u64;
+                Op::Copy(self.speed.bytes_us(self.bytes(*into, whole) * times)?)
             }
             Step::Receive(id) => {
                 let transfer = self.plan.transfer(*id);
@@ -200,7 +224,7 @@ impl Walk<'_> {
                 match held.parts[part.index()].region == transfer.region {
                     true => Op::Receive(*id, None),
                     false => {
-                        let bytes = 2 * self.bytes(part, transfer.region.volume());
+                        let bytes = BOX_IN * self.bytes(part, transfer.region.volume());
                         let us = self.speed.bytes_us(bytes)? + self.box_into(part)?;
                         Op::Receive(*id, Some(us))
                     }
@@ -218,7 +242,7 @@ impl Walk<'_> {
                     (true, false) => Op::Send(*id, None),
                     (true, true) => Op::Send(*id, Some(0.0)),
                     _ => {
-                        let bytes = 2 * self.bytes(part, transfer.region.volume());
+                        let bytes = BOX_OUT * self.bytes(part, transfer.region.volume());
                         Op::Send(*id, Some(self.speed.bytes_us(bytes)?))
                     }
                 }

@@ -177,6 +177,7 @@ impl Replay<'_> {
             self.now = f64::from_bits(moment.0);
             match event {
                 Event::Opening(rank, sequence) => {
+                    self.notice(rank);
                     self.ranks[rank].announced.push_back(sequence);
                     self.open_frames(rank);
                 }
@@ -245,7 +246,12 @@ impl Replay<'_> {
             let Some(sequence) = self.head.open(self.now, outputs) else {
                 return;
             };
+            if self.ranks[0].bucket.binds() {
+                // The next one is decoded meanwhile, and one that is through is written.
+                self.spend(0, self.programs.frame_us);
+            }
             for rank in 1..self.ranks.len() {
+                self.notice(0);
                 let at = self.main_turn(0) + self.notices[rank];
                 self.push(at, Event::Opening(rank, sequence));
             }

@@ -19,7 +19,7 @@ use super::constants::Constants;
 use super::gauge::{Gauge, Pace};
 use super::ladder::{coarse, levels, Along, Level};
 use super::log::{Log, RankTimes};
-use super::overhead::{copy, empty_run};
+use super::overhead::{empty_run, Copy};
 use super::pass::{filled, pass, passes, Loaded};
 use super::unit::{sample, whole, Sample, Unit};
 use crate::engine::tract::Tract;
@@ -85,7 +85,8 @@ impl Bench<'_> {
             _ => None,
         };
         log.empty = empty_run(&engine, self.graph.opset)?;
-        log.copies = copy();
+        let mut copy = Copy::new();
+        log.copies.0 = copy.bytes();
         let mut last = vec![];
         'sweeps: for sweep in 0..SWEEPS {
             let levels = if sweep == 0 { coarse() } else { levels() };
@@ -97,6 +98,7 @@ impl Bench<'_> {
                 }
                 let slot = left / u32::try_from(levels.len() + 1 - index).unwrap_or(1);
                 last = self.level((index, level), slot, &mut log)?;
+                log.copies.1.push(copy.lap());
                 if level == LAST_HALVES {
                     self.model(slot, &mut log)?;
                 }

@@ -59,7 +59,8 @@ pub fn pass(loaded: &mut [Loaded]) -> Result<()> {
 
 fn run<'a>(loaded: impl Iterator<Item = &'a mut Loaded>) -> Result<()> {
     for one in loaded {
-        let inputs: Vec<_> = one.inputs.drain(..).map(written).map(Arc::new).collect();
+        one.inputs.iter_mut().for_each(write);
+        let inputs: Vec<_> = one.inputs.drain(..).map(Arc::new).collect();
         let (lap, outputs) = lap(|| one.piece.run(&inputs));
         drop(outputs?);
         one.laps.push(lap);
@@ -73,14 +74,13 @@ fn run<'a>(loaded: impl Iterator<Item = &'a mut Loaded>) -> Result<()> {
     Ok(())
 }
 
-/// The tensor, with every cache line written: by the last bit of a number.
-fn written(mut tensor: Tensor) -> Tensor {
+/// Writes to every cache line of a tensor: the last bit of a number.
+pub fn write(tensor: &mut Tensor) {
     if tensor.dtype() == Dtype::F32 {
         for line in tensor.bytes_mut().chunks_mut(64) {
             line[0] ^= 1;
         }
     }
-    tensor
 }
 
 /// A tensor of numbers that are the same each time; of zeros, where it is not of floats.

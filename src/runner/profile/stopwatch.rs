@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 use super::clock::thread_cpu;
 use super::gauge::Pace;
 
-/// A lap of more than so many times the shortest met something else.
+/// A lap of more than so many times the shortest met something else, where there are few.
 const DISTURBED: f64 = 2.0;
+/// Likewise of more than so many times the median, where there are at least so many.
+const DISTURBED_OF_MANY: f64 = 3.0;
+const MANY: usize = 5;
 /// CPU time of a long Run.
 const LONG: Duration = Duration::from_millis(10);
 
@@ -96,17 +99,21 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// The mean, without the longest of five and more and without those of twice the shortest: a Run is
-/// as often on a slow core as these laps were, which a median forgets, but what disturbed one of
-/// them will not come back.
+/// The mean, without the longest of many and without those that are out of all proportion: a Run is
+/// as often on a slow core, or far from the caches, as these laps were, which a median forgets, but
+/// what disturbed one of them will not come back.
 fn typical(mut laps: Vec<f64>) -> f64 {
     laps.sort_by(f64::total_cmp);
-    if laps.len() >= 5 {
+    let most = match laps.len() {
+        0 => return 0.0,
+        count if count < MANY => DISTURBED * laps[0],
+        count => DISTURBED_OF_MANY * laps[count / 2],
+    };
+    if laps.len() >= MANY {
         laps.pop();
     }
-    let most = DISTURBED * laps.first().copied().unwrap_or(0.0);
     laps.retain(|&lap| lap <= most);
-    laps.iter().sum::<f64>() / laps.len().max(1) as f64
+    laps.iter().sum::<f64>() / laps.len() as f64
 }
 
 #[cfg(test)]
@@ -146,6 +153,12 @@ mod tests {
         assert_eq!(watch.take(&laps(&speeds)), 125.0);
         assert_eq!(watch.take(&laps(&speeds[..2])), 125.0);
         assert_eq!(watch.take(&laps(&[(100, 100), (420, 420)])), 100.0);
+        // As often from memory as from a cache.
+        let memory = [(100, 100), (260, 260), (100, 100), (260, 260)].repeat(2);
+        let disturbed = [(9000, 9000), (800, 800)];
+        let mean = watch.take(&laps(&[&memory[..], &disturbed[..]].concat()));
+        assert_eq!(mean, 180.0);
+        assert_eq!(watch.take(&[]), 0.0);
     }
 
     #[test]

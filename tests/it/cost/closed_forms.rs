@@ -176,8 +176,31 @@ fn messages_take_a_single_thread_from_its_runs() {
             .p50
     };
     let (one, two) = (compute(1), compute(2));
-    // A message in and one out beside every Run of the steady state.
-    assert!(close(one, two + 80.0), "{one} {two}");
+    // A message in, one out and one that opens a frame beside every Run of the steady state.
+    assert!(close(one, two + 120.0), "{one} {two}");
+}
+
+#[test]
+fn a_quota_is_used_for_reading_frames_too() {
+    let (graph, _, [c0, c1], _) = two_stages(1);
+    let plan = compile_owners(&graph, &[Rank(0), Rank(0)], 1, 2);
+    let period = |gb_per_s: f64, quota: &str| {
+        let speed = format!("{{gmac_per_s: 0.001, gb_per_s: {gb_per_s}}}");
+        let host = format!("{{name: h, {quota} speed: {speed}}}");
+        let platform = Platform::parse("t", &format!("{{hosts: [{host}], network: {{}}}}"));
+        replay(&graph, &plan, &platform.unwrap(), 200)
+            .period_us()
+            .unwrap()
+    };
+    let bytes = 4.0 * graph.whole(ActivationId(0)).volume() as f64;
+    // Read and written six times on the way, a µs each.
+    let rate = 6.0 * bytes / 1000.0 / 1e3;
+    let quota = "quota: {cores: 0.5, burst_us: 1000},";
+    let (fast, slow) = (period(1e12, quota), period(rate, quota));
+    assert!((slow - fast - 2000.0).abs() < 40.0, "{slow} {fast}");
+    assert!(fast > 2.0 * (c0 + c1), "{fast} {c0} {c1}");
+    // On a core of its own nobody waits for it.
+    assert!(close(period(rate, ""), c0 + c1));
 }
 
 #[test]
