@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::geometry::Region;
 use crate::graph::Graph;
 use crate::ids::{PartId, Rank};
 use crate::plan::{Plan, RankPlan, Step};
@@ -17,7 +18,8 @@ pub(super) struct Live {
     /// Before each `Op`, and after the last one: a part that is sent whole may be on its way until
     /// the frame closes.
     pub rest: Vec<u64>,
-    /// While each `Op` is done: with what it writes, and what is inside of the piece that runs.
+    /// While each `Op` is done: with what it writes, the boxes that it copies, and what is inside of
+    /// the piece that runs.
     pub work: Vec<u64>,
 }
 
@@ -55,9 +57,13 @@ fn of_turn(graph: &Graph, plan: &Plan, (held, steps): (&RankPlan, &[Step]), inne
             }
             continue;
         }
+        let mut opened = 0u64;
         for id in written(plan, held, step) {
             if live.insert(id) {
                 now = now.saturating_add(bytes(id));
+                if is_boxed(held, step, id) {
+                    opened = opened.saturating_add(bytes(id));
+                }
             }
         }
         if let Step::Input(_) = step {
@@ -67,11 +73,55 @@ fn of_turn(graph: &Graph, plan: &Plan, (held, steps): (&RankPlan, &[Step]), inne
             Step::Run(id) => inner[id.index()],
             _ => 0,
         };
+        // A part that is written by boxes is made when the Run is over.
+        let beside = boxes(graph, plan, held, step);
         rest.push(before);
-        work.push(now.saturating_add(inside));
+        work.push(
+            (now - opened)
+                .saturating_add(beside)
+                .saturating_add(inside.max(opened)),
+        );
     }
     rest.push(now);
     Live { rest, work }
+}
+
+/// Whether a step writes a part by a box.
+fn is_boxed(held: &RankPlan, step: &Step, id: PartId) -> bool {
+    let Step::Run(piece) = step else {
+        return false;
+    };
+    let outputs = &held.pieces[piece.index()].outputs;
+    let whole = &held.parts[id.index()].region;
+    outputs
+        .iter()
+        .any(|(part, region)| *part == id && region != whole)
+}
+
+/// Bytes of the boxes that a step copies out of parts, and of those that it makes and then copies
+/// into parts.
+fn boxes(graph: &Graph, plan: &Plan, held: &RankPlan, step: &Step) -> u64 {
+    let bytes = |id: PartId, region: &Region| {
+        let part = &held.parts[id.index()];
+        let size = graph.activation(part.activation).dtype.size();
+        match *region == part.region {
+            true => 0,
+            false => (region.volume() * size) as u64,
+        }
+    };
+    match step {
+        Step::Run(id) => {
+            let piece = &held.pieces[id.index()];
+            let ends = piece.inputs.iter().chain(&piece.outputs);
+            ends.map(|(id, region)| bytes(*id, region))
+                .fold(0, u64::saturating_add)
+        }
+        Step::Send(id) => {
+            let transfer = plan.transfer(*id);
+            bytes(transfer.from_part, &transfer.region)
+        }
+        _ => 0,
+    }
 }
 
 /// Parts that a step writes besides landings.

@@ -4,19 +4,27 @@
 //! The constants were fitted to VmHWM under Open MPI 4.1.4 and glibc 2.36, over shared memory and
 //! in the edge lab; BENCHMARKS.md says how well that does.
 
+use std::collections::BTreeMap;
+
+use super::messages::EAGER;
 use crate::graph::{activation_bytes, Graph};
 use crate::ids::Rank;
 use crate::plan::{transfer_bytes, Plan, RankTally, Step};
 use crate::platform::Platform;
 
 /// A process of autodice-run before its first piece: the program, MPI, tract.
-const RUNTIME: u64 = 36_500_000;
+const RUNTIME: u64 = 36_000_000;
 /// Rank 0 besides: decoding and collecting.
 const LEAD: u64 = 4_500_000;
 /// A node of a piece in the engine.
-const NODE: u64 = 27_000;
-/// What a heap has in holes between its blocks while frames run: one part in so many.
-const HOLES: u64 = 20;
+const NODE: u64 = 28_000;
+/// What a heap has in holes between the blocks of frames: one part of these in so many, and so much
+/// where blocks are of many sizes, because the rank has several pieces.
+const HOLES: u64 = 32;
+const SEVERAL: u64 = 1_000_000;
+/// How many copies MPI has of the longest message to each other rank, as far as it takes a message
+/// over at once.
+const COPIES: u64 = 2;
 
 /// Bytes of a rank's process at its peak, set-up included; `frames` are those of the parts of all
 /// frames in flight, as replayed.
@@ -42,12 +50,30 @@ pub(super) fn rank_memory(
         _ => 0,
     };
     let landings = landing_bytes(graph, plan, rank).saturating_mul(window);
-    let frames = frames.saturating_add(landings);
-    let blocks = tally.held_bytes.saturating_add(frames);
-    let running = blocks.saturating_add(blocks / HOLES);
+    let several = plan.ranks[rank.index()].pieces.len() > 1;
+    let running = [
+        landings,
+        frames.saturating_add(landings) / HOLES,
+        COPIES.saturating_mul(taken_over_bytes(graph, plan, rank)),
+        if several { SEVERAL } else { 0 },
+        tally.held_bytes,
+    ];
+    let running = running.into_iter().fold(frames, u64::saturating_add);
     [nodes as u64 * NODE, lead, tally.loading_peak.max(running)]
         .into_iter()
         .fold(RUNTIME, u64::saturating_add)
+}
+
+/// Bytes of the longest message to each other rank, as far as MPI takes them over at once.
+fn taken_over_bytes(graph: &Graph, plan: &Plan, rank: Rank) -> u64 {
+    let mut longest: BTreeMap<Rank, u64> = BTreeMap::new();
+    for step in plan.ranks[rank.index()].turns.iter().flatten() {
+        if let Step::Send(id) = step {
+            let most = longest.entry(plan.transfer(*id).to).or_default();
+            *most = transfer_bytes(graph, plan, *id).min(EAGER).max(*most);
+        }
+    }
+    longest.into_values().fold(0, u64::saturating_add)
 }
 
 /// Bytes of a slot's landings: one for every message of its frame.

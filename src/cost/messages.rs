@@ -6,7 +6,7 @@ use super::Kind;
 use crate::ids::TransferId;
 
 /// Open MPI takes up to here over at once, as `autodice-run` sets it.
-const EAGER: u64 = 1 << 20;
+pub(super) const EAGER: u64 = 1 << 20;
 /// Up to here a payload travels with its header (`comm/world.rs`).
 const SHORT: u64 = 4 << 10;
 

@@ -7,8 +7,8 @@
 //! the platform's tables (`tables.rs`). What the frames in flight hold meanwhile (`live.rs`) is a
 //! part of a rank's memory (`memory.rs`).
 //!
-//! What is left out: decoding and writing on rank 0, the handover between the two threads, the
-//! sleep of an idle main thread; a profile's α has a part of these in it.
+//! What is left out: the handover between the two threads and, without a quota, reading and writing
+//! on rank 0 and the sleep of an idle main thread; a profile's α has a part of these in it.
 
 mod binds;
 mod bucket;
