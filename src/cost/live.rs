@@ -18,8 +18,8 @@ pub(super) struct Live {
     /// Before each `Op`, and after the last one: a part that is sent whole may be on its way until
     /// the frame closes.
     pub rest: Vec<u64>,
-    /// While each `Op` is done: with what it writes, the boxes that it copies, and what is inside of
-    /// the piece that runs.
+    /// While each `Op` is done: with what it writes, the boxes that it copies, and what is inside
+    /// of the piece that runs.
     pub work: Vec<u64>,
 }
 
