@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::tables::{Speedometer, Units};
 use super::{CostError, Works};
 use crate::geometry::Region;
-use crate::graph::Graph;
+use crate::graph::{activation_bytes, Graph};
 use crate::ids::{PartId, PieceId, Rank, TransferId};
 use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
 use crate::platform::{Host, Platform, Quota};
@@ -49,7 +49,7 @@ pub struct Programs {
     pub message_us: Vec<(f64, f64)>,
     /// For each rank: its host's quota of CPU time, and the compute threads that share it.
     pub quotas: Vec<(Option<Quota>, usize)>,
-    /// Under a quota, CPU time of rank 0's other threads for each frame.
+    /// Under a quota, µs of CPU of rank 0's other threads for each frame.
     pub frame_us: f64,
     /// For each rank: whether messages take their time from Runs.
     pub one_thread: Vec<bool>,
@@ -128,11 +128,10 @@ pub fn programs(
     })
 }
 
-/// CPU time of rank 0's other threads for each frame: one reads and converts it, one writes a line.
+/// µs of CPU of rank 0's other threads for each frame: one reads it, one writes its line.
 fn frame_us(graph: &Graph, speed: &Speedometer) -> f64 {
-    let inputs = graph.inputs.iter().map(|&id| graph.activation(id));
-    let bytes =
-        inputs.map(|input| (input.shape.iter().product::<usize>() * input.dtype.size()) as u64);
+    let inputs = graph.inputs.iter();
+    let bytes = inputs.map(|&id| activation_bytes(graph, id) as u64);
     let moved = FRAME_MOVES.saturating_mul(bytes.fold(0, u64::saturating_add));
     FRAME_US + speed.bytes_us(moved).unwrap_or(0.0)
 }
