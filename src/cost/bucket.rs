@@ -14,14 +14,14 @@ use crate::platform::Quota;
 /// `runner/idle.rs` beside nothing and beside a Run.
 const LOOK_US: f64 = 20.0;
 const LOOK_BESIDE_US: f64 = 17.0;
-/// `runner/idle.rs`: looks without sleep; those of a short wait with what a sleep really takes;
-/// longer by as much as a core is more than the quota; and how they thin out later.
+/// `runner/idle.rs`: looks without sleep, none under a quota of less than a core; those of a short
+/// wait with what a sleep really takes; longer by as much as a core is more than the quota; and how
+/// they thin out later, less of it while a long message is half-way.
 const SPIN_US: f64 = 50.0;
 const SHORT_US: f64 = 2400.0;
 const SHORT_EVERY_US: f64 = 65.0;
 const LEAST_CORES: f64 = 0.1;
 const LATER_GROWTH: f64 = 0.1;
-/// How looks at a long message thin out that are without sleep in a short wait.
 const HALF_WAY_GROWTH: f64 = 0.02;
 /// Likewise beside a Run.
 const BESIDE_EVERY_US: f64 = 1050.0;
@@ -46,8 +46,16 @@ pub(super) struct Bucket {
     since: f64,
     /// When the next period begins.
     next: f64,
+    looks: Looks,
+}
+
+/// When a main thread that waits looks at its messages.
+#[derive(Clone, Copy, Debug)]
+struct Looks {
+    /// Without sleep until here.
+    spin: f64,
     /// From one look in a short wait to the next.
-    look_every: f64,
+    every: f64,
 }
 
 impl Default for Bucket {
@@ -71,7 +79,10 @@ impl Bucket {
             at: 0.0,
             since: 0.0,
             next: period,
-            look_every: SHORT_EVERY_US / share,
+            looks: Looks {
+                spin: if share < 1.0 { 0.0 } else { SPIN_US },
+                every: SHORT_EVERY_US / share,
+            },
         }
     }
 
@@ -86,17 +97,19 @@ impl Bucket {
         self.left = (self.left + self.burst).min(self.burst);
     }
 
-    /// Time passes in which nothing but waiting happens; `hot` while a long message is half-way.
-    pub fn rest(&mut self, now: f64, hot: bool) {
+    /// Time passes in which nothing but waiting happens; whether a long message is half-way.
+    pub fn rest(&mut self, now: f64, half_way: bool) {
         if !self.binds() {
             self.at = now;
             return;
         }
-        let (since, every) = (self.since, self.look_every);
-        let looks_us = |until: f64| match hot {
-            true => hot_us(until - since),
-            false => looks_us(until - since, every),
+        let (since, looks) = (self.since, self.looks);
+        let growth = if half_way {
+            HALF_WAY_GROWTH
+        } else {
+            LATER_GROWTH
         };
+        let looks_us = |until: f64| looks.us(until - since, growth);
         while self.next <= now {
             let looked = looks_us(self.next) - looks_us(self.at);
             self.left = (self.left - looked).max(self.left.min(0.0));
@@ -176,17 +189,14 @@ pub(super) fn uneven(rank: usize, step: u32, us: f64) -> f64 {
     1.0 + UNEVEN * (UNEVEN_US / us.max(UNEVEN_US)).sqrt() * (2.0 * share - 1.0)
 }
 
-/// CPU time of a main thread that has waited for so long with nothing else to do, by the time from
-/// one look in a short wait to the next.
-fn looks_us(waited: f64, every: f64) -> f64 {
-    let short = waited.clamp(SPIN_US, SHORT_US) - SPIN_US;
-    let later = (waited / SHORT_US).max(1.0).ln() / LATER_GROWTH;
-    waited.min(SPIN_US) + LOOK_US * (short / every + later)
-}
-
-/// Likewise while a long message is half-way.
-fn hot_us(waited: f64) -> f64 {
-    waited.min(SHORT_US) + LOOK_US * (waited / SHORT_US).max(1.0).ln() / HALF_WAY_GROWTH
+impl Looks {
+    /// CPU time of a wait that has lasted so long with nothing else to do, by how looks thin out.
+    fn us(self, waited: f64, growth: f64) -> f64 {
+        let even = SHORT_US.max(self.every / growth);
+        let short = waited.clamp(self.spin, even) - self.spin;
+        let later = (waited / even).max(1.0).ln() / growth;
+        waited.min(self.spin) + LOOK_US * (short / self.every + later)
+    }
 }
 
 /// CPU time of a main thread beside a Run that takes so long.
@@ -264,7 +274,25 @@ mod tests {
         bucket.wake();
         bucket.rest(100_100.0, false);
         often.rest(100_100.0, false);
-        assert!(bucket.left < often.left - 50.0, "{bucket:?} {often:?}");
+        assert!(bucket.left < often.left - 10.0, "{bucket:?} {often:?}");
+    }
+
+    #[test]
+    fn looks_are_of_one_kind_until_they_thin_out() {
+        let Looks { spin, every } = half().looks;
+        assert!(near(spin, 0.0) && near(every, 2.0 * SHORT_EVERY_US));
+        let all = |waited, growth| half().looks.us(waited, growth);
+        for growth in [LATER_GROWTH, HALF_WAY_GROWTH] {
+            assert!(near(all(10.0 * every, growth), 10.0 * LOOK_US));
+        }
+        // A long message that is half-way is looked at more often, and only later.
+        assert!(near(
+            all(SHORT_US, LATER_GROWTH),
+            all(SHORT_US, HALF_WAY_GROWTH)
+        ));
+        assert!(all(20_000.0, HALF_WAY_GROWTH) > 2.0 * all(20_000.0, LATER_GROWTH));
+        let whole = Bucket::default().looks;
+        assert!(near(whole.us(SPIN_US, LATER_GROWTH), SPIN_US));
     }
 
     #[test]

@@ -89,12 +89,11 @@ impl Replay<'_> {
     }
 
     /// A message's work is the Run's loss where one thread does both; a Run that begins later
-    /// loses what is then left of it. While a rank only waits for a long message the work is in its
-    /// looks, the first of which are without sleep.
+    /// loses what is then left of it. A quota loses it in any case.
     fn charge(&mut self, rank: usize, flow: usize, cost: f64) {
         let clock = &mut self.ranks[rank];
         match clock.busy {
-            None if !clock.bucket.binds() || clock.moving > 0 => clock.charges.push((flow, cost)),
+            None if !clock.bucket.binds() => clock.charges.push((flow, cost)),
             _ => self.spend(rank, cost),
         }
     }

@@ -123,7 +123,7 @@ impl<'a> Drive<'a> {
                     let moving = self.link.is_moving();
                     match self.board.is_running() {
                         true => idle.beside_run(moving),
-                        false if moving => match self.keep_looking()? {
+                        false if moving => match !idle.spares() && self.keep_looking()? {
                             true => idle.reset(),
                             false => idle.beside_message(),
                         },

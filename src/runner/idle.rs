@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::quota;
 
-/// Looking without sleeping, where no Run is in progress.
+/// Looking without sleeping, where no Run is in progress and no quota lacks what that takes.
 const SPIN: Duration = Duration::from_micros(50);
 /// A wait is short until here: most messages come within it.
 const SHORT: Duration = Duration::from_micros(2400);
@@ -78,11 +78,19 @@ impl Idle {
         std::thread::park_timeout(pause);
     }
 
+    /// Whether what looks take is lacking to Runs even where none is in progress.
+    pub fn spares(&self) -> bool {
+        self.shortest > SHORTEST
+    }
+
     /// Lets less time pass than `wait`: no Run is in progress, and a long message is half-way.
     pub fn beside_message(&self) {
         match self.since.elapsed() {
-            waited if waited < SHORT => std::thread::yield_now(),
-            waited => std::thread::park_timeout((waited / HALF_WAY_FRACTION).min(LONGEST)),
+            waited if waited < SHORT && !self.spares() => std::thread::yield_now(),
+            waited => {
+                let pause = waited / HALF_WAY_FRACTION;
+                std::thread::park_timeout(pause.clamp(self.shortest, LONGEST));
+            }
         }
     }
 
@@ -91,7 +99,7 @@ impl Idle {
         let waited = self.since.elapsed();
         let pause = match waited {
             _ if self.alone => ALONE,
-            waited if waited < SPIN => return std::thread::yield_now(),
+            waited if waited < SPIN && !self.spares() => return std::thread::yield_now(),
             waited if waited < SHORT => self.shortest,
             waited => (waited / FRACTION).clamp(self.shortest, LONGEST),
         };
@@ -124,5 +132,18 @@ mod tests {
         assert_eq!(shortest(Some(0.5)), SHORTEST + SHORT_EVERY);
         assert_eq!(shortest(Some(0.0)), shortest(Some(LEAST_CORES)));
         assert!(shortest(Some(0.0)) < SHORT.min(LONGEST));
+    }
+
+    #[test]
+    fn only_a_quota_of_less_than_a_core_spares_looks() {
+        let spares = |cores| {
+            let wait = Idle {
+                shortest: shortest(cores),
+                ..Idle::new(false)
+            };
+            wait.spares()
+        };
+        assert!(!spares(None) && !spares(Some(1.0)));
+        assert!(spares(Some(0.9)) && spares(Some(0.0)));
     }
 }

@@ -68,7 +68,9 @@ fn things() -> Vec<String> {
     for arguments in [&["netns", "list"][..], &["-brief", "link"]] {
         let said = Command::new("ip").args(arguments).output();
         let said = String::from_utf8(said.expect("ip starts").stdout).expect("text");
-        let names = said.lines().filter_map(|line| line.split(['@', ' ']).next());
+        let names = said
+            .lines()
+            .filter_map(|line| line.split(['@', ' ']).next());
         found.extend(names.map(String::from));
     }
     for folder in ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"] {
