@@ -37,7 +37,8 @@ const BESIDE_FRACTION: u32 = 4;
 const BESIDE_SHORTEST: Duration = Duration::from_micros(1000);
 const BESIDE_LONGEST: Duration = Duration::from_millis(4);
 /// A sleep of a thread that has nothing else to do, in a wait for a long message that is no longer
-/// short, is this fraction of the wait so far: little of the message moves in it.
+/// short, is this fraction of the wait so far, and no shorter than those of a short wait: little of
+/// the message moves in it.
 const HALF_WAY_FRACTION: u32 = 50;
 /// Between two looks where there is no other rank.
 const ALONE: Duration = Duration::from_millis(20);
@@ -78,7 +79,8 @@ impl Idle {
         std::thread::park_timeout(pause);
     }
 
-    /// Whether what looks take is lacking to Runs even where none is in progress.
+    /// Whether the process has less than a core: what looks take is then lacking to Runs, even
+    /// where none is in progress.
     pub fn spares(&self) -> bool {
         self.shortest > SHORTEST
     }
