@@ -18,9 +18,9 @@ pub(super) struct Live {
     /// Before each `Op`, and after the last one: a part that is sent whole may be on its way until
     /// the frame closes.
     pub rest: Vec<u64>,
-    /// While each `Op` is done: with what it writes, the boxes that it copies, and what is inside
-    /// of the piece that runs.
-    pub work: Vec<u64>,
+    /// At most while an `Op` is done: with what it writes, the boxes that it copies, and what is
+    /// inside of the piece that runs.
+    pub most: u64,
 }
 
 /// The bytes of every turn of a rank; `inner` are those inside of each of its pieces.
@@ -48,7 +48,7 @@ fn of_turn(graph: &Graph, plan: &Plan, (held, steps): (&RankPlan, &[Step]), inne
         .map(|transfer| transfer.from_part)
         .collect();
     let (mut live, mut now) = (BTreeSet::new(), 0u64);
-    let (mut rest, mut work) = (vec![], vec![]);
+    let (mut rest, mut most) = (vec![], 0);
     for step in steps {
         let before = now;
         if let Step::Release(id) = step {
@@ -76,14 +76,11 @@ fn of_turn(graph: &Graph, plan: &Plan, (held, steps): (&RankPlan, &[Step]), inne
         // A part that is written by boxes is made when the Run is over.
         let beside = boxes(graph, plan, held, step);
         rest.push(before);
-        work.push(
-            (now - opened)
-                .saturating_add(beside)
-                .saturating_add(inside.max(opened)),
-        );
+        let work = (now - opened).saturating_add(beside);
+        most = work.saturating_add(inside.max(opened)).max(most);
     }
     rest.push(now);
-    Live { rest, work }
+    Live { rest, most }
 }
 
 /// Whether a step writes a part by a box.

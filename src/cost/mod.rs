@@ -4,8 +4,8 @@
 //! one compute thread that does the steps of the oldest frame that can go on, a Run at a time
 //! (`compute.rs`), and a main thread that moves messages beside it (`messages.rs`, `replay.rs`).
 //! Messages share ports, trunks and the radio channel (`flows.rs`). How long a Run takes comes from
-//! the platform's tables (`tables.rs`). What the frames in flight hold meanwhile (`live.rs`) is a
-//! part of a rank's memory (`memory.rs`).
+//! the platform's tables (`tables.rs`). What the frames in flight hold meanwhile (`live.rs`,
+//! `flight.rs`) is a part of a rank's memory (`memory.rs`).
 //!
 //! What is left out: the handover between the two threads and, without a quota, reading and writing
 //! on rank 0 and the sleep of an idle main thread; a profile's α has a part of these in it.
@@ -15,6 +15,7 @@ mod bucket;
 mod compute;
 mod energy;
 mod error;
+mod flight;
 mod flows;
 mod head;
 mod links;
@@ -215,15 +216,13 @@ pub fn cost(
     let lives = own.map(|(i, own)| live::live_parts(graph, plan, Rank::new(i), &own.inner_bytes));
     let lives: Vec<_> = lives.collect();
     let replayed = replay::replay(plan, (&programs, &lives), &mut links, asked)?;
+    let held = flight::flight_bytes(plan, (&programs, &lives), &mut links, asked)?;
     let machines = platform.machines();
     let turns = u64::from(plan.cycle.max(1));
     let joules = energy::joules(platform, places, &replayed);
     let own = tally.ranks.iter().enumerate();
     let needed: Vec<u64> = own
-        .map(|(i, own)| {
-            let frames = replayed.ranks[i].held.bytes();
-            memory::rank_memory(graph, plan, Rank::new(i), (own, frames))
-        })
+        .map(|(i, own)| memory::rank_memory(graph, plan, Rank::new(i), (own, held[i])))
         .collect();
     let limits = memory::limits(platform, places, &needed);
     let ranks = tally.ranks.iter().enumerate().map(|(index, own)| {

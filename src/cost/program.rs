@@ -40,6 +40,7 @@ pub enum Op {
 }
 
 /// What all ranks do, with times.
+#[derive(Clone)]
 pub struct Programs {
     /// For each rank, for each turn.
     pub ops: Vec<Vec<Vec<Op>>>,

@@ -69,30 +69,27 @@ pub(super) struct Times {
     pub wait_us: Vec<f64>,
     pub transfer_us: Vec<f64>,
     pub busy_us: f64,
-    /// What the parts of its open frames take.
-    pub held: Held,
+    /// What the parts of its other open frames take.
+    pub waiting: Waiting,
 }
 
-/// What the parts of open frames take.
+/// What the parts of open frames take beside the one that the compute thread is at.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held {
-    most: u64,
-    others: u64,
+pub(super) struct Waiting {
+    bytes: u64,
     steps: u64,
 }
 
-impl Held {
-    /// The compute thread begins a step of a frame that takes `own` bytes meanwhile.
-    pub fn note(&mut self, own: u64, others: u64) {
-        self.most = self.most.max(own);
-        self.others = self.others.saturating_add(others);
+impl Waiting {
+    /// The compute thread begins a step of a frame, and the others take so much.
+    pub fn note(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
         self.steps += 1;
     }
 
-    /// A frame at its largest, and what the others take in the mean: that the worst of both come
-    /// together is rare.
-    pub fn bytes(&self) -> u64 {
-        self.most.saturating_add(self.others / self.steps.max(1))
+    /// What they take in the mean of all steps.
+    pub fn mean(&self) -> u64 {
+        self.bytes / self.steps.max(1)
     }
 }
 

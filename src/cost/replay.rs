@@ -281,22 +281,14 @@ impl Replay<'_> {
     }
 
     /// Notes what the parts of a rank's open frames take as the compute thread begins a step of
-    /// one of them.
+    /// one of them, besides this one.
     pub(super) fn hold(&mut self, rank: usize, working: usize) {
-        let lives = &self.lives[rank];
-        let bytes = |(at, frame): (usize, &Frame)| {
-            let live = &lives[self.turn(frame.sequence)];
-            match at == working {
-                true => (live.work[frame.cursor], 0),
-                false => (0, live.rest[frame.cursor]),
-            }
-        };
-        let open = self.ranks[rank].open.iter().enumerate().map(bytes);
-        let add = |sum: (u64, u64), more: (u64, u64)| {
-            (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1))
-        };
-        let (own, others) = open.fold((0, 0), add);
-        self.ranks[rank].times.held.note(own, others);
+        let open = self.ranks[rank].open.iter().enumerate();
+        let others = open.filter(|(at, _)| *at != working);
+        let rest =
+            others.map(|(_, frame)| self.lives[rank][self.turn(frame.sequence)].rest[frame.cursor]);
+        let bytes = rest.fold(0, u64::saturating_add);
+        self.ranks[rank].times.waiting.note(bytes);
     }
 
     /// Does what steps of a frame only move data, then what that makes possible.

@@ -328,7 +328,7 @@ fn memory_counts_boxes_out_of_parts_and_into_them() {
         replay(&graph, &b.build(), &hosts(1, "{}"), 2).ranks[0].memory_bytes as f64
     };
     let more = with(&[(0, 256), (256, 512)]) - with(&[(0, 512)]);
-    // Half of x, copied out, and half of y, before it is copied into y.
-    let boxes = 4.0 * whole.volume() as f64;
-    assert!((more / boxes - 1.0).abs() < 0.06, "{more} {boxes}");
+    // Half of x, copied out, and half of y, before it is copied into y; a tenth more in holes.
+    let boxes = 1.1 * 4.0 * whole.volume() as f64;
+    assert!((more / boxes - 1.0).abs() < 0.01, "{more} {boxes}");
 }
