@@ -24,8 +24,8 @@ const PLANNED: u64 = 8_000;
 /// Rank 0 besides: its threads for reading and writing, and what it keeps of a node of the model.
 const LEAD: u64 = 500_000;
 const KNOWN: u64 = 8_000;
-/// Frames on rank 0 besides those decoded ahead and those in flight: one that is done and not
-/// decoded ahead yet, one read and not done, one through and not dropped.
+/// Frames on rank 0 besides a window decoded ahead and a window in flight: one that waits to be
+/// ahead, the values that it was made of, and one that is through and not dropped.
 const DECODED: u64 = 3;
 /// What a heap has in holes between the blocks of frames: one part of these in so many.
 const HOLES: u64 = 10;
