@@ -11,11 +11,11 @@ use super::super::job::{End, Place};
 use super::super::lead::folder_of;
 use super::super::setup::{garbled, greet, greeted, pump, verdict};
 use super::super::setup::{Seats, BUNDLE_LIMIT, NOTE_LIMIT};
+use super::beside::{machine, sharing};
 use super::constants::Travelling;
 use super::file::{platform, Measured};
 use super::links::RankLinks;
 use super::log::RankTimes;
-use super::softirq::{machine, paid};
 use super::unit::{different, Unit};
 use super::{ProfileRequest, Profiled};
 use crate::binding::{current_mask, Mask};
@@ -79,12 +79,11 @@ impl Crowd {
         hosts
     }
 
-    /// How much of the interrupts that come while it sleeps a rank pays for that has so many cores'
-    /// time.
-    pub fn interrupts_paid(&self, own: Rank, cores: f64) -> f64 {
+    /// How many ranks' messages interrupt a rank's Runs.
+    pub fn sharing(&self, own: Rank) -> f64 {
         let masks = self.seats.iter().map(|(_, mask)| mask);
         let ranks: Vec<_> = masks.zip(self.machines.iter().copied()).collect();
-        paid(own.index(), &ranks, cores)
+        sharing(own.index(), &ranks)
     }
 }
 

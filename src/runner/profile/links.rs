@@ -4,7 +4,7 @@
 //! schedule is measured in three parts, within its share of the time: round trips of growing
 //! messages (α and β), the same beside a flood of messages from a third host into the one that
 //! answers (only the way there is loaded, and the way back counts as α), and short and long
-//! messages with the waits beside a Run, in CPU time at either end, interrupts included.
+//! messages beside a Run, in CPU time at either end, what the Run loses included.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ const CPU_SIZES: [(usize, f64); 2] = [(16_000, 0.15), (1_000_000, 1.0)];
 pub struct RankLinks {
     /// By pair of hosts (of the ranks that asked; the same host twice for `local`).
     pub pairs: Vec<PairTimes>,
-    /// (bytes, seconds of CPU) of a message at this end, with its interrupts where it is long.
+    /// (bytes, seconds of CPU) of a message at this end, with what a Run loses where it is long.
     pub cpu: Vec<(usize, f64)>,
 }
 
@@ -62,9 +62,8 @@ struct Meeting {
     floods: Option<Rank>,
 }
 
-/// Measures all pairs within about `time`; `ranks` has every host's ranks, `machines` every rank's
-/// kernel; this rank pays for so much of the interrupts that come while it sleeps (`softirq.rs`).
-/// All ranks call it.
+/// Measures all pairs within about `time`; `ranks` has every host's ranks, and messages of so many
+/// ranks, `sharing`, interrupt this one's Runs (`beside.rs`). All ranks call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors
@@ -72,7 +71,7 @@ struct Meeting {
 pub fn measure(
     link: &mut dyn Link,
     ranks: &[Vec<Rank>],
-    (machines, paid): (&[u64], f64),
+    sharing: f64,
     time: Duration,
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<RankLinks, End> {
@@ -83,12 +82,8 @@ pub fn measure(
         said(index, rounds.len());
         let left = end.saturating_duration_since(Instant::now());
         let slot = left / u32::try_from(rounds.len() - index).unwrap_or(1);
-        let own = link.rank();
-        let is_here = |rank: &Rank| machines[rank.index()] == machines[own.index()];
-        let talking = round.iter().flat_map(|pair| [pair.asks, pair.answers]);
-        let talking = talking.filter(is_here).count();
         for meeting in round {
-            meet(link, (talking, paid), meeting, slot, &mut found)?;
+            meet(link, sharing, meeting, slot, &mut found)?;
         }
         // The next pair is to have the network for itself.
         let mut mail = Mailbox::new(&mut *link);
@@ -137,13 +132,13 @@ fn meetings(ranks: &[Vec<Rank>]) -> Vec<Vec<Meeting>> {
 
 fn meet(
     link: &mut dyn Link,
-    pays: (usize, f64),
+    sharing: f64,
     meeting: &Meeting,
     slot: Duration,
     found: &mut RankLinks,
 ) -> Result<(), LinkError> {
     let own = link.rank();
-    let mut talk = Talk::new(link, pays);
+    let mut talk = Talk::new(link, sharing);
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {

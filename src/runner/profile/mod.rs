@@ -6,6 +6,7 @@
 //! platform file (`file`). Everything is bounded by the budget: what is short of time is measured
 //! coarser (`ladder`), and the file says so.
 
+mod beside;
 mod clock;
 mod constants;
 mod file;
@@ -21,7 +22,6 @@ mod overhead;
 mod pass;
 
 mod schedule;
-mod softirq;
 mod stopwatch;
 mod talk;
 mod teller;
@@ -118,17 +118,10 @@ pub fn run_profile(
     )?;
     let left = common.budget.saturating_sub(time);
     let ranks: Vec<_> = hosts.iter().map(|(_, ranks)| ranks.clone()).collect();
-    let cores = times.quota.map_or(seat.threads as f64, |(cores, _)| cores);
-    let paid = crowd.interrupts_paid(pulse.rank(), cores);
-    let links = links::measure(
-        &mut pulse,
-        &ranks,
-        (&crowd.machines, paid),
-        left,
-        &mut |done, all| {
-            teller.say(&format!("links, round {} of {all}", done + 1));
-        },
-    )?;
+    let sharing = crowd.sharing(pulse.rank());
+    let links = links::measure(&mut pulse, &ranks, sharing, left, &mut |done, all| {
+        teller.say(&format!("links, round {} of {all}", done + 1));
+    })?;
     let found = tell(&mut pulse, place, &(times, links))?;
     let written = lead.map(|lead| lead.write(&common, &hosts, found, started, request));
     let written = verdict(&mut pulse, place, written.transpose())?;

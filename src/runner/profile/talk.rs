@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use self::flood::Flood;
 use super::super::idle::Idle;
+use super::beside::{Beside, Taken};
 use super::clock::thread_cpu;
-use super::softirq::{asleep, cores, Cores};
 use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
 use crate::ids::Rank;
 
@@ -29,8 +29,7 @@ const TAG: u32 = 0;
 /// waits, has used up its quota as often as not.
 const REST: (Duration, Duration) = (Duration::from_millis(12), Duration::from_millis(30));
 
-/// Messages from which on the interrupts that they cause are counted: time in interrupts is known
-/// to 10 ms, and short messages cause far less.
+/// Messages from which on the interrupts that they cause are counted: short messages cause few.
 const LONG: usize = 1_000_000;
 
 /// Both directions have the length of the message, or only the way there.
@@ -46,18 +45,18 @@ pub struct Talk<'a> {
     mail: Mailbox<&'a mut dyn Link>,
     idle: Idle,
     beside: bool,
-    /// How many ranks on this machine talk.
-    talking: f64,
-    /// How much this rank pays of the interrupts for its messages that come while it sleeps.
-    paid: f64,
+    /// Computes beside long messages.
+    run: Option<Beside>,
+    /// How many ranks' messages interrupt this rank's Runs.
+    sharing: f64,
 }
 
 /// What a number of round trips took.
 pub struct Trips {
     /// Seconds of each.
     pub seconds: Vec<f64>,
-    /// CPU time for each message of this rank, either way, in seconds: this thread's, and that of
-    /// interrupts where messages are long.
+    /// CPU time for each message of this rank, either way, in seconds: this thread's, and what a
+    /// Run beside it loses where messages are long.
     pub cpu: f64,
 }
 
@@ -88,16 +87,15 @@ impl Way {
 }
 
 impl<'a> Talk<'a> {
-    /// Talk over a link on which nothing is under way, as one of so many ranks on this machine that
-    /// talk; this one pays for so much of the interrupts for its messages that come while it
-    /// sleeps.
-    pub fn new(link: &'a mut dyn Link, (talking, paid): (usize, f64)) -> Self {
+    /// Talk over a link on which nothing is under way; in a job the messages of so many ranks
+    /// interrupt this one's Runs.
+    pub fn new(link: &'a mut dyn Link, sharing: f64) -> Self {
         Self {
             mail: Mailbox::new(link),
             idle: Idle::new(false),
             beside: false,
-            talking: talking.max(1) as f64,
-            paid,
+            run: None,
+            sharing,
         }
     }
 
@@ -113,10 +111,10 @@ impl<'a> Talk<'a> {
         bytes: usize,
         count: u32,
     ) -> Result<Trips, LinkError> {
+        self.begin(way.kind(), bytes);
         let ready = self.expect_note(to);
         self.note(to, way.kind(), bytes, count + 1);
         self.wait(ready)?;
-        self.beside = way == Way::BesideRun;
         let back = if way == Way::One { 0 } else { bytes };
         let message = Arc::new(vec![1u8; bytes]);
         let mut seconds = vec![];
@@ -143,11 +141,8 @@ impl<'a> Talk<'a> {
                 self.rest(took.clamp(REST.0, REST.1))?;
             }
         }
-        self.beside = false;
-        Ok(Trips {
-            cpu: self.per_message(before, bytes, count),
-            seconds,
-        })
+        let cpu = self.per_message(before, count);
+        Ok(Trips { seconds, cpu })
     }
 
     /// The asking side is through.
@@ -195,8 +190,8 @@ impl<'a> Talk<'a> {
         let back = if kind == ONE_WAY { 0 } else { bytes };
         let message = Arc::new(vec![1u8; back]);
         let mut next = self.expect(Channel::Data, from, TAG, bytes);
+        self.begin(kind, bytes);
         self.note(from, READY, 0, 0);
-        self.beside = kind == BESIDE;
         let mut before = self.spent();
         let mut sent = None;
         for trip in 0..count {
@@ -216,24 +211,31 @@ impl<'a> Talk<'a> {
         while sent.is_some_and(|id| !self.mail.is_sent(id)) {
             self.step(flood.as_mut())?;
         }
+        Ok(self.per_message(before, count.saturating_sub(1)))
+    }
+
+    /// Waits as beside a Run from here on, and beside one where messages are long.
+    fn begin(&mut self, kind: u32, bytes: usize) {
+        self.beside = kind == BESIDE;
+        if self.beside && bytes >= LONG {
+            self.run = Beside::start();
+        }
+    }
+
+    /// Seconds of this thread's CPU time, and what the Run beside it took.
+    fn spent(&self) -> (f64, Taken) {
+        let run = self.run.as_ref().map(Beside::taken);
+        (thread_cpu().as_secs_f64(), run.unwrap_or_default())
+    }
+
+    /// CPU time for each message since then; the Run beside them is over.
+    fn per_message(&mut self, before: (f64, Taken), trips: u32) -> f64 {
+        let own = self.spent().0 - before.0;
+        let run = self.run.take();
+        let lost = run.map_or(0.0, |run| run.lost(before.1));
         self.beside = false;
-        Ok(self.per_message(before, bytes, count.saturating_sub(1)))
-    }
-
-    /// Seconds of this thread's CPU time, and what the machine's cores have done.
-    fn spent(&self) -> (f64, Cores) {
-        (thread_cpu().as_secs_f64(), cores())
-    }
-
-    fn per_message(&self, before: (f64, Cores), bytes: usize, trips: u32) -> f64 {
-        let now = self.spent();
-        let own = now.0 - before.0;
-        let interrupts = match bytes < LONG {
-            true => 0.0,
-            false => self.paid * asleep(before.1, now.1, own, self.talking),
-        };
         // A trip is two messages, and each rank has an end of both.
-        (own + interrupts) / f64::from(2 * trips.max(1))
+        (own + self.sharing * lost) / f64::from(2 * trips.max(1))
     }
 
     /// Lets time pass with as few polls as signs of life need.

@@ -30,7 +30,7 @@ fn links(size: usize, options: Options) -> Vec<RankLinks> {
         let found = measure(
             &mut link,
             &hosts,
-            (&[0; 3], 1.0),
+            1.0,
             Duration::from_secs(6),
             &mut |_, _| {},
         );
