@@ -88,7 +88,7 @@ impl Log {
                 measured.iter().map(&mut level).collect()
             })
             .collect();
-        let model = (!self.model.is_empty()).then(|| watch.take(&self.model));
+        let model = (!self.model.is_empty()).then(|| watch.take_steady(&self.model));
         // These hardly count in the quotient of wall and CPU time, so they come last.
         let wall_per_cpu = watch.wall_per_cpu();
         // What a quota takes is replayed by `cost`; what the host takes beyond is in the times.

@@ -29,10 +29,14 @@ use crate::graph::Graph;
 use crate::model::cut::cut;
 use crate::runner::quota::quota;
 
-/// Sweeps over all levels, at most.
-const SWEEPS: usize = 5;
-/// The last level of halves: behind it the whole model is measured.
+/// Sweeps over all levels, at most: a shared machine's minute is not like its next ten seconds.
+const SWEEPS: usize = 20;
+/// The last level of halves: behind it the whole model is measured, and behind the whole nodes
+/// where that leaves time for more. All nodes are scaled by what it takes: in one place alone, a
+/// machine that stood still for some seconds would be in every one.
 const LAST_HALVES: Level = Level::Part(Along::Terms, 0);
+/// The whole model takes about as long as its nodes: what must be left, in multiples of that.
+const TIME_FOR_MORE: u32 = 3;
 /// Passes that count over what most of a plan is made of, at least: of one alone nobody knows
 /// whether something was in its way.
 const WHOLE_PASSES: usize = 2;
@@ -97,9 +101,12 @@ impl Bench<'_> {
                     break 'sweeps;
                 }
                 let slot = left / u32::try_from(levels.len() + 1 - index).unwrap_or(1);
+                let began = Instant::now();
                 last = self.level((index, level), slot, &mut log)?;
                 log.copies.1.push(copy.lap());
-                if level == LAST_HALVES {
+                let left = end.saturating_duration_since(Instant::now());
+                let early = level == Level::Whole && began.elapsed() * TIME_FOR_MORE < left;
+                if early || level == LAST_HALVES {
                     self.model(slot, &mut log)?;
                 }
                 log.levels = log.levels.max(index + 1);
@@ -173,7 +180,8 @@ impl Bench<'_> {
         let end = Instant::now() + slot;
         let engine = Tract::new(self.threads)?;
         let mut loaded = [self.load(0, &sample, &engine)?];
-        passes(&mut loaded, WHOLE_PASSES, end)?;
+        let least = WHOLE_PASSES.saturating_sub(log.model.len()).max(1);
+        passes(&mut loaded, least, end)?;
         log.model.append(&mut loaded[0].laps);
         Ok(())
     }

@@ -23,6 +23,9 @@ const DISTURBED: f64 = 2.0;
 /// Likewise of more than so many times the median, where there are at least so many.
 const DISTURBED_OF_MANY: f64 = 3.0;
 const MANY: usize = 5;
+/// Likewise of more than so many times the shortest, of Runs that are so long that what slows them
+/// by more is a machine that stood still.
+const STOOD_STILL: f64 = 1.25;
 /// CPU time of a long Run.
 const LONG: Duration = Duration::from_millis(10);
 
@@ -84,6 +87,15 @@ impl<'a> Stopwatch<'a> {
         }
     }
 
+    /// Likewise of a Run so long that a machine which stood still shows: what it lengthened does
+    /// not count.
+    pub fn take_steady(&mut self, laps: &[Lap]) -> f64 {
+        match self.threads {
+            1 => self.take(&steady(laps)),
+            _ => self.take(laps),
+        }
+    }
+
     fn slowness(&self, lap: &Lap) -> f64 {
         self.pace.slowness(lap.started, lap.started + lap.wall)
     }
@@ -97,6 +109,15 @@ impl<'a> Stopwatch<'a> {
             _ => 1.0,
         }
     }
+}
+
+/// The laps of one and the same long Run in which the machine did not stand still: CPU time is the
+/// wall time of a virtual core, whoever else had the real one.
+fn steady(laps: &[Lap]) -> Vec<Lap> {
+    let shortest = laps.iter().map(|lap| lap.cpu).min().unwrap_or_default();
+    let most = shortest.mul_f64(STOOD_STILL);
+    let steady = |lap: &&Lap| lap.cpu <= most;
+    laps.iter().filter(steady).copied().collect()
 }
 
 /// The mean, without the longest of many and without those that are out of all proportion: a Run is
@@ -143,6 +164,16 @@ mod tests {
         let factor = watch.wall_per_cpu();
         assert_eq!((long, short), (1000.0, 200.0));
         assert!((factor - 3.0).abs() < 1e-9, "{factor}");
+    }
+
+    #[test]
+    fn a_long_run_on_a_machine_that_stood_still_does_not_count() {
+        let mut all = laps(&[(2000, 620), (3000, 1100), (2000, 600), (2100, 740)]);
+        let kept: Vec<_> = steady(&all).iter().map(|lap| lap.cpu.as_micros()).collect();
+        assert_eq!(kept, [620, 600, 740]);
+        all.truncate(1);
+        assert_eq!(steady(&all).len(), 1, "one alone is all that is known");
+        assert!(steady(&[]).is_empty());
     }
 
     #[test]
