@@ -32,6 +32,8 @@ use crate::record::Record;
 
 /// Runs of a spec whose frames take less than `SECONDS`.
 const TURNS: usize = 3;
+/// How long a profile may take, about: on a machine of the cloud, longer than neighbours last.
+const BUDGET: &str = "100s";
 /// Frames of the input file; runs take the first so many.
 const INPUTS: usize = 36;
 
@@ -74,7 +76,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     }
     notes.extend(samples.iter().map(line));
     let how =
-        "autodice-run --profile once for each platform and model (60 s, and it says how long \
+        "autodice-run --profile once for each platform and model (100 s, and it says how long \
         it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
         with one frame in flight (mean), period with the window that the spec gives itself. \
         Probes: a small product of the engine's on each core every 25 ms while the profile \
@@ -121,7 +123,8 @@ fn platform(
     std::fs::write(&inputs, frames_file())?;
     let mut job = net.mpirun_of(lab.hosts)?;
     job.arg(autodice_run()?).arg("--profile").arg(file);
-    job.args(["--quiet", "--output"]).arg(&platform);
+    job.args(["--budget", BUDGET, "--quiet", "--output"])
+        .arg(&platform);
     let meter = Meter::start()?;
     let started = Instant::now();
     timed(&mut job).context("profile")?;
