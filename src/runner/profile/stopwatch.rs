@@ -23,8 +23,8 @@ const DISTURBED: f64 = 2.0;
 /// Likewise of more than so many times the median, where there are at least so many.
 const DISTURBED_OF_MANY: f64 = 3.0;
 const MANY: usize = 5;
-/// Likewise of more than so many times the shortest, of Runs that are so long that what slows them
-/// by more is a machine that stood still.
+/// Likewise of more than so many times the shortest of few, the median of many, of Runs that are so
+/// long that what slows them by more is a machine that stood still.
 const STOOD_STILL: f64 = 1.25;
 /// CPU time of a long Run.
 const LONG: Duration = Duration::from_millis(10);
@@ -114,8 +114,13 @@ impl<'a> Stopwatch<'a> {
 /// The laps of one and the same long Run in which the machine did not stand still: CPU time is the
 /// wall time of a virtual core, whoever else had the real one.
 fn steady(laps: &[Lap]) -> Vec<Lap> {
-    let shortest = laps.iter().map(|lap| lap.cpu).min().unwrap_or_default();
-    let most = shortest.mul_f64(STOOD_STILL);
+    let mut sorted: Vec<Duration> = laps.iter().map(|lap| lap.cpu).collect();
+    sorted.sort_unstable();
+    // The shortest of many is a lucky one.
+    let usual = if laps.len() < MANY { 0 } else { laps.len() / 2 };
+    let most = sorted
+        .get(usual)
+        .map_or(Duration::ZERO, |cpu| cpu.mul_f64(STOOD_STILL));
     let steady = |lap: &&Lap| lap.cpu <= most;
     laps.iter().filter(steady).copied().collect()
 }
@@ -171,6 +176,8 @@ mod tests {
         let mut all = laps(&[(2000, 620), (3000, 1100), (2000, 600), (2100, 740)]);
         let kept: Vec<_> = steady(&all).iter().map(|lap| lap.cpu.as_micros()).collect();
         assert_eq!(kept, [620, 600, 740]);
+        let many = laps(&[(0, 590), (0, 700), (0, 700), (0, 740), (0, 1100)]);
+        assert_eq!(steady(&many).len(), 4, "740 is more than 1.25 times 590");
         all.truncate(1);
         assert_eq!(steady(&all).len(), 1, "one alone is all that is known");
         assert!(steady(&[]).is_empty());
