@@ -8,12 +8,8 @@
 //! two Runs of a piece are ever quite alike: without that the frames of a replay fall into step
 //! with the periods, and a latency comes out as a whole number of them.
 
-use crate::platform::Quota;
+use crate::platform::{Quota, LOOK_US};
 
-/// A look at messages, in µs of CPU: nearly all of it the way to sleep and back, as measured for
-/// `runner/idle.rs` beside nothing and beside a Run.
-const LOOK_US: f64 = 20.0;
-const LOOK_BESIDE_US: f64 = 17.0;
 /// `runner/idle.rs`: looks without sleep, none under a quota of less than a core; those of a short
 /// wait with what a sleep really takes; longer by as much as a core is more than the quota; and how
 /// they thin out later, less of it while a long message is half-way.
@@ -52,6 +48,8 @@ pub(super) struct Bucket {
 /// When a main thread that waits looks at its messages.
 #[derive(Clone, Copy, Debug)]
 struct Looks {
+    /// CPU time of each.
+    us: f64,
     /// Without sleep until here.
     spin: f64,
     /// From one look in a short wait to the next.
@@ -60,13 +58,14 @@ struct Looks {
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self::of(None, 1)
+        Self::of(None, 1, LOOK_US)
     }
 }
 
 impl Bucket {
-    /// The bucket of one of so many compute threads of a host, full; its first period begins.
-    pub fn of(quota: Option<Quota>, threads: usize) -> Self {
+    /// The bucket of one of so many compute threads of a host where a look takes `look_us`, full; its
+    /// first period begins.
+    pub fn of(quota: Option<Quota>, threads: usize, look_us: f64) -> Self {
         let each = threads.max(1) as f64;
         let quota = quota.filter(|quota| quota.cores < each);
         let share = quota.map_or(1.0, |quota| quota.cores.clamp(LEAST_CORES, 1.0));
@@ -80,6 +79,7 @@ impl Bucket {
             since: 0.0,
             next: period,
             looks: Looks {
+                us: look_us,
                 spin: if share < 1.0 { 0.0 } else { SPIN_US },
                 every: SHORT_EVERY_US / share,
             },
@@ -109,7 +109,7 @@ impl Bucket {
         } else {
             LATER_GROWTH
         };
-        let looks_us = |until: f64| looks.us(until - since, growth);
+        let looks_us = |until: f64| looks.all(until - since, growth);
         while self.next <= now {
             let looked = looks_us(self.next) - looks_us(self.at);
             self.left = (self.left - looked).max(self.left.min(0.0));
@@ -191,18 +191,18 @@ pub(super) fn uneven(rank: usize, step: u32, us: f64) -> f64 {
 
 impl Looks {
     /// CPU time of a wait that has lasted so long with nothing else to do, by how looks thin out.
-    fn us(self, waited: f64, growth: f64) -> f64 {
+    fn all(self, waited: f64, growth: f64) -> f64 {
         let even = SHORT_US.max(self.every / growth);
         let short = waited.clamp(self.spin, even) - self.spin;
         let later = (waited / even).max(1.0).ln() / growth;
-        waited.min(self.spin) + LOOK_US * (short / self.every + later)
+        waited.min(self.spin) + self.us * (short / self.every + later)
     }
 }
 
-/// CPU time of a main thread beside a Run that takes so long.
-pub(super) fn looks_beside_us(run: f64) -> f64 {
+/// How often a main thread looks beside a Run that takes so many µs.
+pub(super) fn looks_beside(run: f64) -> f64 {
     let later = (run / BESIDE_SHORT_US).max(1.0).ln() / BESIDE_GROWTH;
-    LOOK_BESIDE_US * (run.min(BESIDE_SHORT_US) / BESIDE_EVERY_US + later)
+    run.min(BESIDE_SHORT_US) / BESIDE_EVERY_US + later
 }
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
             cores: 0.5,
             burst_us: 1000.0,
         };
-        Bucket::of(Some(quota), 1)
+        Bucket::of(Some(quota), 1, LOOK_US)
     }
 
     #[test]
@@ -279,9 +279,9 @@ mod tests {
 
     #[test]
     fn looks_are_of_one_kind_until_they_thin_out() {
-        let Looks { spin, every } = half().looks;
+        let Looks { spin, every, .. } = half().looks;
         assert!(near(spin, 0.0) && near(every, 2.0 * SHORT_EVERY_US));
-        let all = |waited, growth| half().looks.us(waited, growth);
+        let all = |waited, growth| half().looks.all(waited, growth);
         for growth in [LATER_GROWTH, HALF_WAY_GROWTH] {
             assert!(near(all(10.0 * every, growth), 10.0 * LOOK_US));
         }
@@ -292,7 +292,7 @@ mod tests {
         ));
         assert!(all(20_000.0, HALF_WAY_GROWTH) > 2.0 * all(20_000.0, LATER_GROWTH));
         let whole = Bucket::default().looks;
-        assert!(near(whole.us(SPIN_US, LATER_GROWTH), SPIN_US));
+        assert!(near(whole.all(SPIN_US, LATER_GROWTH), SPIN_US));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! A rank's compute thread on clocks, after `runner/board.rs` and `runner/compute.rs`.
 
-use super::bucket::{looks_beside_us, uneven};
+use super::bucket::{looks_beside, uneven};
 use super::program::Op;
 use super::rank::{Busy, Pause};
 use super::replay::{Event, Replay};
 use super::Kind;
+
+/// What messages take beside a step is counted at its end, and at the end of that: until it is so
+/// little.
+const LEAST_LOST_US: f64 = 1.0;
 
 impl Replay<'_> {
     /// The compute thread takes the oldest frame that can go on.
@@ -36,13 +40,14 @@ impl Replay<'_> {
         };
         let clock = &mut self.ranks[rank];
         for (flow, cost) in clock.charges.drain(..) {
-            us += cost * self.flows.left(flow, now);
+            us += cost * self.flows.share_left(flow, now);
         }
         if let Op::Receive(..) = op {
             clock.open[at].end_wait(now);
         }
         if clock.bucket.binds() {
-            us = us * uneven(rank, clock.generation, us) + looks_beside_us(us);
+            let looks = looks_beside(us) * self.programs.looks_us[rank].1;
+            us = us * uneven(rank, clock.generation, us) + looks;
         }
         clock.pass(now);
         let end = now + clock.bucket.time(us);
@@ -50,7 +55,12 @@ impl Replay<'_> {
             sequence,
             started: now,
             left: us,
+            got: 0.0,
+            counted: now,
         });
+        for (flow, left) in &mut clock.beside {
+            *left = self.flows.left(*flow, now);
+        }
         clock.generation += 1;
         let event = Event::Worked(rank, clock.generation);
         self.push(end, event);
@@ -59,6 +69,10 @@ impl Replay<'_> {
     /// The compute thread is done with a step.
     pub(super) fn worked(&mut self, rank: usize) {
         self.ranks[rank].pass(self.now);
+        let lost = self.lost_beside(rank);
+        if lost > LEAST_LOST_US {
+            return self.spend(rank, lost);
+        }
         let Some(Busy {
             sequence, started, ..
         }) = self.ranks[rank].busy.take()

@@ -87,12 +87,20 @@ impl Flows {
         id
     }
 
-    /// The share of a flow's bytes that are still to go.
+    /// A flow's bytes that are still to go.
     pub fn left(&self, id: usize, now: f64) -> f64 {
         self.flows[id].as_ref().map_or(0.0, |flow| {
             let left = flow.left - flow.rate * (now - flow.since);
-            (left / flow.bytes.max(1.0)).clamp(0.0, 1.0)
+            left.clamp(0.0, flow.bytes)
         })
+    }
+
+    /// The share of its bytes that are.
+    pub fn share_left(&self, id: usize, now: f64) -> f64 {
+        let bytes = self.flows[id]
+            .as_ref()
+            .map_or(1.0, |flow| flow.bytes.max(1.0));
+        self.left(id, now) / bytes
     }
 
     /// Ends a flow, if this is its end that was said last.

@@ -69,8 +69,13 @@ impl Replay<'_> {
             self.ranks[rank].moving += usize::from(is_half_way(rank == ends[0], bytes));
             let (each, byte) = self.programs.message_us[rank];
             let cost = each + byte * bytes as f64;
-            if self.programs.one_thread[rank] && cost > 0.0 {
-                self.charge(rank, flow, cost);
+            if self.programs.one_thread[rank] {
+                if cost > 0.0 {
+                    self.charge(rank, flow, cost);
+                }
+                if self.programs.beside_us[rank] > 0.0 {
+                    self.ranks[rank].beside.push((flow, bytes as f64));
+                }
             }
         }
     }
@@ -96,6 +101,26 @@ impl Replay<'_> {
             None if !clock.bucket.binds() => clock.charges.push((flow, cost)),
             _ => self.spend(rank, cost),
         }
+    }
+
+    /// What messages have taken from the step that the compute thread is at since that was counted
+    /// last: a host that stands still loses nothing.
+    pub(super) fn lost_beside(&mut self, rank: usize) -> f64 {
+        let now = self.now;
+        let clock = &mut self.ranks[rank];
+        let Some(busy) = &mut clock.busy else {
+            return 0.0;
+        };
+        let mut moved = 0.0;
+        for (flow, before) in &mut clock.beside {
+            let left = self.flows.left(*flow, now);
+            moved += *before - left;
+            *before = left;
+        }
+        let time = now - busy.counted;
+        let ran = if time > 0.0 { busy.got / time } else { 0.0 };
+        (busy.got, busy.counted) = (0.0, now);
+        moved * ran * self.programs.beside_us[rank]
     }
 
     /// An end of the message that opens a frame.
@@ -130,18 +155,25 @@ impl Replay<'_> {
         let [from, to] = self.ends(transfer);
         if flow != usize::MAX {
             self.moving(transfer, -1);
+            let bytes = self.programs.bytes[transfer.index()];
+            for rank in [from, to] {
+                self.ranks[rank].pass(self.now);
+                let lost = self.lost_beside(rank);
+                if lost > 0.0 {
+                    self.spend(rank, lost);
+                }
+                let clock = &mut self.ranks[rank];
+                clock.moving -= usize::from(is_half_way(rank == from, bytes));
+                clock.charges.retain(|charge| charge.0 != flow);
+                clock.beside.retain(|beside| beside.0 != flow);
+            }
+            self.ranks[from].bucket.wake();
+            // The next one may get this flow's number.
             let wire = &mut self.wires[self.pair_of[transfer.index()]];
             wire.pop_front();
             if let Some(&next) = wire.front() {
                 self.go(next);
             }
-            let bytes = self.programs.bytes[transfer.index()];
-            for rank in [from, to] {
-                self.ranks[rank].pass(self.now);
-                self.ranks[rank].moving -= usize::from(is_half_way(rank == from, bytes));
-                self.ranks[rank].charges.retain(|charge| charge.0 != flow);
-            }
-            self.ranks[from].bucket.wake();
         }
         self.note(from, Kind::Send(transfer), sequence, started);
         let arrival = self.now + self.routes[transfer.index()].alpha_us;

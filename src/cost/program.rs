@@ -8,7 +8,7 @@ use crate::geometry::Region;
 use crate::graph::{activation_bytes, Graph};
 use crate::ids::{PartId, PieceId, Rank, TransferId};
 use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
-use crate::platform::{Host, Platform, Quota};
+use crate::platform::{Host, Platform, Quota, LOOK_BESIDE_US, LOOK_US};
 
 /// µs of CPU for a frame with little in it: rank 0's reading and writing threads wake up, call and
 /// sort scores. As measured on hosts of 0.2 core.
@@ -48,6 +48,10 @@ pub struct Programs {
     pub bytes: Vec<u64>,
     /// For each rank: main thread's µs of a message, and for each byte of it.
     pub message_us: Vec<(f64, f64)>,
+    /// For each rank: µs of a look at messages, and of one beside a Run.
+    pub looks_us: Vec<(f64, f64)>,
+    /// For each rank: µs that a Run loses to each byte of its messages that moves beside it.
+    pub beside_us: Vec<f64>,
     /// For each rank: its host's quota of CPU time, and the compute threads that share it.
     pub quotas: Vec<(Option<Quota>, usize)>,
     /// Under a quota, µs of CPU of rank 0's other threads for each frame.
@@ -114,6 +118,16 @@ pub fn programs(
                 let each = speed.message_us_per_mb.unwrap_or(0.0) / 1e6;
                 (speed.message_us.unwrap_or(0.0), each)
             })
+            .collect(),
+        looks_us: (0..entries.len())
+            .map(|rank| {
+                let speed = of(rank).speed;
+                let look_us = speed.look_us.unwrap_or(LOOK_US);
+                (look_us, speed.look_beside_us.unwrap_or(LOOK_BESIDE_US))
+            })
+            .collect(),
+        beside_us: (0..entries.len())
+            .map(|rank| of(rank).speed.beside_us_per_mb.unwrap_or(0.0) / 1e6)
             .collect(),
         quotas: (0..entries.len())
             .map(|rank| {

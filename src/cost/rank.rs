@@ -39,6 +39,9 @@ pub(super) struct Busy {
     pub started: f64,
     /// CPU time that it still needs.
     pub left: f64,
+    /// CPU time that it got since what messages beside it take was counted last, and when that was.
+    pub got: f64,
+    pub counted: f64,
 }
 
 /// One rank.
@@ -59,6 +62,8 @@ pub(super) struct Clock {
     pub early: HashMap<u64, Vec<TransferId>>,
     /// Flows whose compute time nothing has paid yet, with it.
     pub charges: Vec<(usize, f64)>,
+    /// Flows that this rank is an end of, and the bytes that were to go when they were counted last.
+    pub beside: Vec<(usize, f64)>,
     pub times: Times,
 }
 
@@ -129,9 +134,9 @@ impl Frame {
 
 impl Clock {
     /// A rank under a quota that so many compute threads share.
-    pub fn of(&(quota, sharing): &(Option<Quota>, usize)) -> Self {
+    pub fn of((quota, sharing): (Option<Quota>, usize), look_us: f64) -> Self {
         Self {
-            bucket: Bucket::of(quota, sharing),
+            bucket: Bucket::of(quota, sharing, look_us),
             ..Self::default()
         }
     }
@@ -139,7 +144,11 @@ impl Clock {
     /// Lets time pass up to `now`.
     pub fn pass(&mut self, now: f64) {
         match &mut self.busy {
-            Some(busy) => busy.left -= self.bucket.work(now),
+            Some(busy) => {
+                let got = self.bucket.work(now);
+                busy.left -= got;
+                busy.got += got;
+            }
             None => self.bucket.rest(now, self.moving > 0),
         }
     }

@@ -137,7 +137,7 @@ pub(super) fn replay(
         heap: BinaryHeap::new(),
         caused: 0,
         ranks: (0..plan.ranks.len())
-            .map(|rank| Clock::of(&programs.quotas[rank]))
+            .map(|rank| Clock::of(programs.quotas[rank], programs.looks_us[rank].0))
             .collect(),
         head: Head::new(plan.window, total),
         routes,

@@ -49,6 +49,12 @@ pub struct Watts {
     pub transmit: Option<f64>,
 }
 
+/// A look at messages, as measured on an AMD EPYC of 2023 beside nothing and beside a Run, in µs of
+/// CPU.
+pub const LOOK_US: f64 = 20.0;
+/// See [`LOOK_US`].
+pub const LOOK_BESIDE_US: f64 = 17.0;
+
 /// `speed:` of one rank, with the host's other ranks busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Speed {
@@ -58,10 +64,18 @@ pub struct Speed {
     pub gb_per_s: Option<f64>,
     /// `run_us:` each Run of a piece besides its nodes, in µs. Default: 0.
     pub run_us: Option<f64>,
-    /// `message_us:` compute time that a message takes at either end, in µs. Default: 0.
+    /// `message_us:` CPU time that a message takes at either end, in µs. Default: 0.
     pub message_us: Option<f64>,
     /// `message_us_per_mb:` and for each 10⁶ bytes of it, in µs. Default: 0.
     pub message_us_per_mb: Option<f64>,
+    /// `look_us:` CPU time of a look at messages while nothing else is to do, nearly all of it the way
+    /// to sleep and back, in µs. Default: [`LOOK_US`].
+    pub look_us: Option<f64>,
+    /// `look_beside_us:` and beside a Run, in µs. Default: [`LOOK_BESIDE_US`].
+    pub look_beside_us: Option<f64>,
+    /// `beside_us_per_mb:` CPU time that a Run loses to 10⁶ bytes of messages that move beside it, to
+    /// interrupts and to looks at them, in µs. Default: 0.
+    pub beside_us_per_mb: Option<f64>,
 }
 
 /// An entry of `times:`, one for each different work ([`crate::graph::work`]).
@@ -140,6 +154,9 @@ impl Host {
                 run_us: s.run_us.or(of.speed.run_us),
                 message_us: s.message_us.or(of.speed.message_us),
                 message_us_per_mb: s.message_us_per_mb.or(of.speed.message_us_per_mb),
+                look_us: s.look_us.or(of.speed.look_us),
+                look_beside_us: s.look_beside_us.or(of.speed.look_beside_us),
+                beside_us_per_mb: s.beside_us_per_mb.or(of.speed.beside_us_per_mb),
             },
             times: match self.times.is_empty() {
                 true => of.times.clone(),

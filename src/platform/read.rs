@@ -137,6 +137,9 @@ fn speed(at: &At) -> Result<Speed, Fault> {
         "run_us",
         "message_us",
         "message_us_per_mb",
+        "beside_us_per_mb",
+        "look_us",
+        "look_beside_us",
     ])?;
     let fast = |key, unit| keys.get(key).map(|at| rate(&at, unit)).transpose();
     let time = |key| keys.get(key).map(|at| us(&at)).transpose();
@@ -146,6 +149,9 @@ fn speed(at: &At) -> Result<Speed, Fault> {
         run_us: time("run_us")?,
         message_us: time("message_us")?,
         message_us_per_mb: time("message_us_per_mb")?,
+        beside_us_per_mb: time("beside_us_per_mb")?,
+        look_us: time("look_us")?,
+        look_beside_us: time("look_beside_us")?,
     })
 }
 

@@ -86,6 +86,9 @@ fn write_host(text: &mut String, host: &Host) {
         run_us,
         message_us,
         message_us_per_mb,
+        beside_us_per_mb,
+        look_us,
+        look_beside_us,
     } = host.speed;
     let speed = [
         ("gmac_per_s", gmac_per_s),
@@ -93,6 +96,9 @@ fn write_host(text: &mut String, host: &Host) {
         ("run_us", run_us),
         ("message_us", message_us),
         ("message_us_per_mb", message_us_per_mb),
+        ("beside_us_per_mb", beside_us_per_mb),
+        ("look_us", look_us),
+        ("look_beside_us", look_beside_us),
     ];
     measures(text, "speed", &speed);
     if !host.times.is_empty() {

@@ -122,6 +122,9 @@ fn drifted(net: &Net, platform: &Path, drifts: &BTreeMap<usize, f64>) -> Result<
             &mut speed.run_us,
             &mut speed.message_us,
             &mut speed.message_us_per_mb,
+            &mut speed.beside_us_per_mb,
+            &mut speed.look_us,
+            &mut speed.look_beside_us,
         ] {
             *us = us.map(|us| us * drift);
         }

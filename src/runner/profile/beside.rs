@@ -150,10 +150,9 @@ pub fn machine() -> u64 {
     hasher.finish()
 }
 
-/// How many ranks' messages interrupt a rank's Runs in a job, where all ranks have as many: `ranks`
-/// has every rank's cores and machine.
-pub fn sharing(own: usize, ranks: &[(&Mask, u64)]) -> f64 {
-    let (mask, machine) = ranks[own];
+/// How many of these ranks' messages interrupt the Runs of a rank, where all have as many: cores and
+/// machine of each.
+pub fn sharing((mask, machine): (&Mask, u64), ranks: &[(&Mask, u64)]) -> f64 {
     let on_own_cores = |&(other, there): &(&Mask, u64)| {
         let both = other.0.iter().filter(|&&core| mask.contains(core)).count();
         let is_here = there == machine && other.count() > 0;
@@ -174,11 +173,11 @@ mod tests {
     fn a_rank_pays_for_all_on_its_cores() {
         let (zero, one, both) = (Mask(vec![0]), Mask(vec![1]), Mask(vec![0, 1]));
         let lab = [(&zero, 7), (&zero, 7), (&one, 7)];
-        near(sharing(0, &lab), 2.0);
-        near(sharing(2, &lab), 1.0);
+        near(sharing(lab[0], &lab), 2.0);
+        near(sharing(lab[2], &lab), 1.0);
         // Boards of their own.
-        near(sharing(1, &[(&both, 7), (&both, 8)]), 1.0);
-        near(sharing(0, &[(&zero, 7), (&both, 7)]), 1.5);
+        near(sharing((&both, 8), &[(&both, 7), (&both, 8)]), 1.0);
+        near(sharing((&zero, 7), &[(&zero, 7), (&both, 7)]), 1.5);
     }
 
     #[test]

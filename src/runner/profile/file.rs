@@ -6,6 +6,8 @@ use super::fit::median;
 use super::ladder::{Along, Level};
 use super::links::{PairTimes, RankLinks};
 use super::log::RankTimes;
+use super::looks::Looks;
+use super::talk::Cost;
 use super::unit::Unit;
 use crate::graph::{macs, Graph};
 use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing};
@@ -68,7 +70,7 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
     let model_macs: u64 = graph.node_ids().map(|id| macs(graph, id)).sum();
     let model_us = mean(&|times| Some(sum(units, times) * scale(units, times, usual)));
     let gmacs = model_us.map(|us| model_macs as f64 / us / 1e3);
-    let (message_us, message_us_per_mb) = messages(host);
+    let (message_us, message_us_per_mb, beside_us_per_mb) = messages(host);
     let quota = times.first().and_then(|times| times.quota);
     Host {
         name: host.name.clone(),
@@ -80,6 +82,9 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
             run_us: mean(&|times| Some(times.run_us)).map(rounded),
             message_us,
             message_us_per_mb,
+            beside_us_per_mb,
+            look_us: look(host, |looks| looks.alone),
+            look_beside_us: look(host, |looks| looks.beside),
         },
         times: timings(graph, units, &times, usual),
         quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
@@ -166,33 +171,42 @@ fn scale(units: &[Unit], times: &RankTimes, usual: f64) -> f64 {
     fused(units, times).map_or(usual, |own| (own + usual) / 2.0)
 }
 
-/// `message_us`, `message_us_per_mb`: CPU time of a message at this host, in the same time as all
-/// others.
-fn messages(host: &Measured) -> (Option<f64>, Option<f64>) {
+/// `message_us`, `message_us_per_mb`, `beside_us_per_mb`: CPU time of a message at this host, in the
+/// same time as all others.
+fn messages(host: &Measured) -> (Option<f64>, Option<f64>, Option<f64>) {
     let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
-    let all: Vec<_> = host
-        .ranks
-        .iter()
-        .flat_map(|(_, links)| &links.cpu)
-        .collect();
-    let median_of = |bytes: usize| {
-        let some = all.iter().filter(|one| one.0 == bytes);
-        let us: Vec<f64> = some.map(|one| one.1 * 1e6 * factor).collect();
-        (bytes as f64 / 1e6, median(&us))
+    let all = host.ranks.iter().flat_map(|(_, links)| &links.costs);
+    let median_of = |bytes: usize, pick: fn(&Cost) -> f64| {
+        let some = all.clone().filter(|one| one.0 == bytes);
+        let us: Vec<f64> = some.map(|one| pick(&one.1) * 1e6 * factor).collect();
+        median(&us)
     };
-    let sizes = all.iter().map(|one| one.0);
+    let sizes = all.clone().map(|one| one.0);
     let (Some(short), Some(long)) = (sizes.clone().min(), sizes.max()) else {
-        return (None, None);
+        return (None, None, None);
     };
-    let ((short_mb, short), (long_mb, long)) = (median_of(short), median_of(long));
+    let (short_mb, long_mb) = (short as f64 / 1e6, long as f64 / 1e6);
+    let (short, own) = (
+        median_of(short, |cost| cost.own),
+        median_of(long, |cost| cost.own),
+    );
     let per_mb = match long_mb > short_mb {
-        true => ((long - short) / (long_mb - short_mb)).max(0.0),
+        true => ((own - short) / (long_mb - short_mb)).max(0.0),
         false => 0.0,
     };
     // The short one is not empty.
     let each = (short - per_mb * short_mb).max(0.0);
+    let beside = median_of(long, |cost| cost.beside) / long_mb;
     let some = |us: f64| us.is_finite().then(|| rounded(us));
-    (some(each), some(per_mb))
+    (some(each), some(per_mb), some(beside))
+}
+
+/// CPU time of a look, in the same time as all others.
+fn look(host: &Measured, pick: fn(&Looks) -> f64) -> Option<f64> {
+    let of = |(times, links): &(RankTimes, RankLinks)| pick(&links.looks) * 1e6 * times.factor;
+    mean(host.ranks.iter().map(of))
+        .filter(|us| *us > 0.0)
+        .map(rounded)
 }
 
 fn links(platform: &mut Platform, measured: &[Measured]) {

@@ -79,11 +79,12 @@ impl Crowd {
         hosts
     }
 
-    /// How many ranks' messages interrupt a rank's Runs.
-    pub fn sharing(&self, own: Rank) -> f64 {
+    /// How many times as many messages interrupt a rank's Runs in a job as in talk with one other.
+    pub fn sharing(&self, own: Rank, other: Rank) -> f64 {
         let masks = self.seats.iter().map(|(_, mask)| mask);
         let ranks: Vec<_> = masks.zip(self.machines.iter().copied()).collect();
-        sharing(own.index(), &ranks)
+        let pair = [ranks[own.index()], ranks[other.index()]];
+        sharing(ranks[own.index()], &ranks) / sharing(pair[0], &pair).max(1.0)
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::fit::{fit, middle, Line};
+use super::looks::{self, Looks};
 use super::schedule::schedule;
-use super::talk::{resting, Talk, Way};
+use super::talk::{resting, Cost, Talk, Way};
 use crate::comm::collective::agree;
 use crate::comm::{Link, LinkError, Mailbox};
 use crate::ids::Rank;
@@ -38,8 +39,10 @@ const CPU_SIZES: [(usize, f64); 2] = [(16_000, 0.15), (1_000_000, 1.0)];
 pub struct RankLinks {
     /// By pair of hosts (of the ranks that asked; the same host twice for `local`).
     pub pairs: Vec<PairTimes>,
-    /// (bytes, seconds of CPU) of a message at this end, with what a Run loses where it is long.
-    pub cpu: Vec<(usize, f64)>,
+    /// What a message of so many bytes costs at this end.
+    pub costs: Vec<(usize, Cost)>,
+    /// What a look for one costs.
+    pub looks: Looks,
 }
 
 /// A pair of hosts.
@@ -62,8 +65,9 @@ struct Meeting {
     floods: Option<Rank>,
 }
 
-/// Measures all pairs within about `time`; `ranks` has every host's ranks, and messages of so many
-/// ranks, `sharing`, interrupt this one's Runs (`beside.rs`). All ranks call it.
+/// Measures all pairs within about `time`; `ranks` has every host's ranks, and in a job `sharing`
+/// times as many messages interrupt this rank's Runs as in talk with one other (`beside.rs`). All
+/// ranks call it.
 /// `said` hears how many of how many rounds are over.
 ///
 /// # Errors
@@ -71,13 +75,16 @@ struct Meeting {
 pub fn measure(
     link: &mut dyn Link,
     ranks: &[Vec<Rank>],
-    sharing: f64,
+    sharing: &dyn Fn(Rank) -> f64,
     time: Duration,
     said: &mut dyn FnMut(usize, usize),
 ) -> Result<RankLinks, End> {
     let rounds = meetings(ranks);
     let end = Instant::now() + time;
-    let mut found = RankLinks::default();
+    let mut found = RankLinks {
+        looks: looks::measure(&mut *link)?,
+        ..RankLinks::default()
+    };
     for (index, round) in rounds.iter().enumerate() {
         said(index, rounds.len());
         let left = end.saturating_duration_since(Instant::now());
@@ -132,17 +139,21 @@ fn meetings(ranks: &[Vec<Rank>]) -> Vec<Vec<Meeting>> {
 
 fn meet(
     link: &mut dyn Link,
-    sharing: f64,
+    sharing: &dyn Fn(Rank) -> f64,
     meeting: &Meeting,
     slot: Duration,
     found: &mut RankLinks,
 ) -> Result<(), LinkError> {
     let own = link.rank();
-    let mut talk = Talk::new(link, sharing);
+    let other = match own == meeting.asks {
+        true => meeting.answers,
+        false => meeting.asks,
+    };
+    let mut talk = Talk::new(link, sharing(other));
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {
-        found.cpu.extend(talk.answer(meeting.asks, None)?);
+        found.costs.extend(talk.answer(meeting.asks, None)?);
         if meeting.floods.is_some() {
             talk.answer(meeting.asks, meeting.floods)?;
         }
@@ -170,7 +181,7 @@ fn ask(
         let count = ((left * share / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
         let trips = talk.ask(to, Way::BesideRun, bytes, count)?;
         left -= trips.seconds.iter().sum::<f64>();
-        found.cpu.push((bytes, trips.cpu));
+        found.costs.push((bytes, trips.cost));
     }
     talk.end(to);
     let mut loaded = None;

@@ -17,6 +17,7 @@ mod lead;
 mod links;
 mod little;
 mod log;
+mod looks;
 mod nodes;
 mod overhead;
 mod pass;
@@ -118,8 +119,9 @@ pub fn run_profile(
     )?;
     let left = common.budget.saturating_sub(time);
     let ranks: Vec<_> = hosts.iter().map(|(_, ranks)| ranks.clone()).collect();
-    let sharing = crowd.sharing(pulse.rank());
-    let links = links::measure(&mut pulse, &ranks, sharing, left, &mut |done, all| {
+    let own = pulse.rank();
+    let sharing = |other| crowd.sharing(own, other);
+    let links = links::measure(&mut pulse, &ranks, &sharing, left, &mut |done, all| {
         teller.say(&format!("links, round {} of {all}", done + 1));
     })?;
     let found = tell(&mut pulse, place, &(times, links))?;

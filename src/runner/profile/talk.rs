@@ -13,6 +13,8 @@ mod flood;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use self::flood::Flood;
 use super::super::idle::Idle;
 use super::beside::{Beside, Taken};
@@ -31,6 +33,8 @@ const REST: (Duration, Duration) = (Duration::from_millis(12), Duration::from_mi
 
 /// Messages from which on the interrupts that they cause are counted: short messages cause few.
 const LONG: usize = 1_000_000;
+/// The largest part of a Run that messages are taken to cost.
+const MOST_LOST: f64 = 0.9;
 
 /// Both directions have the length of the message, or only the way there.
 const BOTH_WAYS: u32 = 1;
@@ -47,17 +51,36 @@ pub struct Talk<'a> {
     beside: bool,
     /// Computes beside long messages.
     run: Option<Beside>,
-    /// How many ranks' messages interrupt this rank's Runs.
+    /// How many times as many messages interrupt this rank's Runs in a job.
     sharing: f64,
+    /// CPU time of this thread's sleeps beside a Run.
+    slept: Duration,
 }
 
 /// What a number of round trips took.
 pub struct Trips {
     /// Seconds of each.
     pub seconds: Vec<f64>,
-    /// CPU time for each message of this rank, either way, in seconds: this thread's, and what a
-    /// Run beside it loses where messages are long.
-    pub cpu: f64,
+    /// For each message of this rank, either way.
+    pub cost: Cost,
+}
+
+/// What a message costs a rank that is an end of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time of this thread but for its sleeps, in seconds.
+    pub own: f64,
+    /// CPU time that a Run beside the whole of it would lose, to interrupts and to looks at it, if
+    /// it never stood still, in seconds; 0 where messages are short.
+    pub beside: f64,
+}
+
+/// CPU time so far, in seconds.
+struct Spent {
+    at: Instant,
+    own: f64,
+    slept: f64,
+    run: Taken,
 }
 
 /// How messages go back and forth.
@@ -87,8 +110,8 @@ impl Way {
 }
 
 impl<'a> Talk<'a> {
-    /// Talk over a link on which nothing is under way; in a job the messages of so many ranks
-    /// interrupt this one's Runs.
+    /// Talk over a link on which nothing is under way; in a job so many times as many messages
+    /// interrupt this rank's Runs.
     pub fn new(link: &'a mut dyn Link, sharing: f64) -> Self {
         Self {
             mail: Mailbox::new(link),
@@ -96,6 +119,7 @@ impl<'a> Talk<'a> {
             beside: false,
             run: None,
             sharing,
+            slept: Duration::ZERO,
         }
     }
 
@@ -141,8 +165,8 @@ impl<'a> Talk<'a> {
                 self.rest(took.clamp(REST.0, REST.1))?;
             }
         }
-        let cpu = self.per_message(before, count);
-        Ok(Trips { seconds, cpu })
+        let cost = self.per_message(&before, count);
+        Ok(Trips { seconds, cost })
     }
 
     /// The asking side is through.
@@ -150,9 +174,8 @@ impl<'a> Talk<'a> {
         self.note(to, END, 0, 0);
     }
 
-    /// The answering side, until the other one is through: the CPU time for each message beside a
-    /// Run (as `Trips::cpu`), by bytes. Where there is a `flood` from a third rank,
-    /// keeps it going meanwhile.
+    /// The answering side, until the other one is through: what messages beside a Run cost, by
+    /// bytes. Where there is a `flood` from a third rank, keeps it going meanwhile.
     ///
     /// # Errors
     /// As `Link::poll`.
@@ -160,9 +183,9 @@ impl<'a> Talk<'a> {
         &mut self,
         from: Rank,
         flood: Option<Rank>,
-    ) -> Result<Vec<(usize, f64)>, LinkError> {
+    ) -> Result<Vec<(usize, Cost)>, LinkError> {
         let mut flood = flood.map(|from| Flood::open(self, from));
-        let mut cpu = vec![];
+        let mut costs = vec![];
         loop {
             let note = self.expect_note(from);
             let header = self.wait_beside(note, &mut flood)?;
@@ -172,13 +195,13 @@ impl<'a> Talk<'a> {
             let (bytes, count) = (header.sequence as usize, header.transfer);
             let one = self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
             if header.kind == BESIDE {
-                cpu.push((bytes, one));
+                costs.push((bytes, one));
             }
         }
         if let Some(flood) = flood {
             flood.close(self)?;
         }
-        Ok(cpu)
+        Ok(costs)
     }
 
     fn answer_trips(
@@ -186,7 +209,7 @@ impl<'a> Talk<'a> {
         from: Rank,
         (kind, bytes, count): (u32, usize, u32),
         flood: &mut Option<Flood>,
-    ) -> Result<f64, LinkError> {
+    ) -> Result<Cost, LinkError> {
         let back = if kind == ONE_WAY { 0 } else { bytes };
         let message = Arc::new(vec![1u8; back]);
         let mut next = self.expect(Channel::Data, from, TAG, bytes);
@@ -211,7 +234,7 @@ impl<'a> Talk<'a> {
         while sent.is_some_and(|id| !self.mail.is_sent(id)) {
             self.step(flood.as_mut())?;
         }
-        Ok(self.per_message(before, count.saturating_sub(1)))
+        Ok(self.per_message(&before, count.saturating_sub(1)))
     }
 
     /// Waits as beside a Run from here on, and beside one where messages are long.
@@ -222,20 +245,34 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Seconds of this thread's CPU time, and what the Run beside it took.
-    fn spent(&self) -> (f64, Taken) {
-        let run = self.run.as_ref().map(Beside::taken);
-        (thread_cpu().as_secs_f64(), run.unwrap_or_default())
+    fn spent(&self) -> Spent {
+        Spent {
+            at: Instant::now(),
+            own: thread_cpu().as_secs_f64(),
+            slept: self.slept.as_secs_f64(),
+            run: self.run.as_ref().map(Beside::taken).unwrap_or_default(),
+        }
     }
 
-    /// CPU time for each message since then; the Run beside them is over.
-    fn per_message(&mut self, before: (f64, Taken), trips: u32) -> f64 {
-        let own = self.spent().0 - before.0;
+    /// What each message has cost since then; the Run beside them is over.
+    fn per_message(&mut self, before: &Spent, trips: u32) -> Cost {
+        let now = self.spent();
         let run = self.run.take();
-        let lost = run.map_or(0.0, |run| run.lost(before.1));
+        let lost = run.as_ref().map_or(0.0, |run| run.lost(before.run));
         self.beside = false;
         // A trip is two messages, and each rank has an end of both.
-        (own + self.sharing * lost) / f64::from(2 * trips.max(1))
+        let messages = f64::from(2 * trips.max(1));
+        let (own, slept) = (now.own - before.own, now.slept - before.slept);
+        // This rank ran only so long of the time, in which interrupts and looks took so much.
+        let ran = own + now.run.cpu - before.run.cpu;
+        let part = (self.sharing * lost + slept) / ran.max(f64::MIN_POSITIVE);
+        let beside = run.map_or(0.0, |_| {
+            part.min(MOST_LOST) * (now.at - before.at).as_secs_f64()
+        });
+        Cost {
+            own: (own - slept) / messages,
+            beside: beside / messages,
+        }
     }
 
     /// Lets time pass with as few polls as signs of life need.
@@ -294,7 +331,11 @@ impl<'a> Talk<'a> {
         let moving = self.mail.link().is_moving();
         match busy {
             true => self.idle.reset(),
-            false if self.beside => self.idle.beside_run(moving),
+            false if self.beside => {
+                let before = thread_cpu();
+                self.idle.beside_run(moving);
+                self.slept += thread_cpu().saturating_sub(before);
+            }
             false if moving => self.idle.beside_message(),
             false => self.idle.wait(),
         }

@@ -7,6 +7,8 @@ use super::file::{platform, Measured};
 use super::ladder::{Along, Level};
 use super::links::{measure, RankLinks};
 use super::log::RankTimes;
+use super::looks::Looks;
+use super::talk::Cost;
 use super::unit::different;
 use super::{run_profile, Place, ProfileRequest};
 use crate::comm::threads::{run, Options};
@@ -30,7 +32,7 @@ fn links(size: usize, options: Options) -> Vec<RankLinks> {
         let found = measure(
             &mut link,
             &hosts,
-            1.0,
+            &|_| 1.0,
             Duration::from_secs(6),
             &mut |_, _| {},
         );
@@ -64,10 +66,10 @@ fn what_was_injected_into_links_is_found_again() {
             assert!(rates.contains(&rate), "{rate} MB/s, {pair:?}");
         }
     }
-    let both_ends = found.iter().all(|rank| rank.cpu.len() == 4);
+    let both_ends = found.iter().all(|rank| rank.costs.len() == 4);
     assert!(both_ends, "two sizes with either other rank: {found:?}");
-    let cpu = found.iter().flat_map(|rank| &rank.cpu);
-    assert!(cpu.into_iter().all(|&(_, seconds)| seconds > 0.0));
+    let costs = found.iter().flat_map(|rank| &rank.costs);
+    assert!(costs.into_iter().all(|(_, cost)| cost.own > 0.0));
 }
 
 #[test]
@@ -94,14 +96,23 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
         sweeps: 1,
         seconds: 40.0,
     };
-    // 20 µs each and 2 ms for 10⁶ bytes.
+    // 20 µs each and 2 ms for 10⁶ bytes; 3 ms of a Run beside them.
+    let cost = |own, beside| Cost { own, beside };
     let links = RankLinks {
         pairs: vec![],
-        cpu: vec![(16_000, 52e-6), (1_000_000, 2020e-6)],
+        looks: Looks {
+            alone: 31e-6,
+            beside: 22e-6,
+        },
+        costs: vec![(16_000, cost(52e-6, 0.0)), (1_000_000, cost(2020e-6, 3e-3))],
+    };
+    let second = RankLinks {
+        costs: vec![],
+        ..links.clone()
     };
     let host = Measured {
         name: "pi0".into(),
-        ranks: vec![(times.clone(), links), (times, RankLinks::default())],
+        ranks: vec![(times.clone(), links), (times, second)],
     };
     let platform = platform(&graph, &units, &[host], None);
     let host = &platform.hosts[0];
@@ -109,6 +120,9 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
     assert_eq!(host.speed.gb_per_s, Some(5.0));
     assert_eq!(host.speed.message_us, Some(20.0));
     assert_eq!(host.speed.message_us_per_mb, Some(2000.0));
+    assert_eq!(host.speed.look_us, Some(31.0));
+    assert_eq!(host.speed.look_beside_us, Some(22.0));
+    assert_eq!(host.speed.beside_us_per_mb, Some(3000.0));
     assert_eq!(host.times.len(), units.len());
     for timing in &host.times {
         assert_eq!(
