@@ -63,8 +63,8 @@ impl Default for Bucket {
 }
 
 impl Bucket {
-    /// The bucket of one of so many compute threads of a host where a look takes `look_us`, full; its
-    /// first period begins.
+    /// The bucket of one of so many compute threads of a host where a look takes `look_us`, full;
+    /// its first period begins.
     pub fn of(quota: Option<Quota>, threads: usize, look_us: f64) -> Self {
         let each = threads.max(1) as f64;
         let quota = quota.filter(|quota| quota.cores < each);
@@ -89,6 +89,29 @@ impl Bucket {
     /// Whether there is a quota that can bind.
     pub fn binds(&self) -> bool {
         self.burst.is_finite()
+    }
+
+    /// Until when time has passed, CPU time that is left in this period, and when the next begins.
+    pub fn at(&self) -> f64 {
+        self.at
+    }
+
+    pub fn left(&self) -> f64 {
+        self.left
+    }
+
+    pub fn next(&self) -> f64 {
+        self.next
+    }
+
+    /// Time passes `until` then, no further than to the next period; the compute thread gets so
+    /// much of it.
+    pub fn turn(&mut self, cpu: f64, until: f64) {
+        self.left -= cpu;
+        self.at = until;
+        if self.next <= until {
+            self.refill();
+        }
     }
 
     fn refill(&mut self) {

@@ -3,7 +3,7 @@
 use super::bucket::{looks_beside, uneven};
 use super::program::Op;
 use super::rank::{Busy, Pause};
-use super::replay::{Event, Replay};
+use super::replay::Replay;
 use super::Kind;
 
 /// What messages take beside a step is counted at its end, and at the end of that: until it is so
@@ -38,6 +38,7 @@ impl Replay<'_> {
             Op::Receive(_, us) | Op::Send(_, us) => us.unwrap_or(0.0),
             Op::Output => 0.0,
         };
+        self.pass(rank);
         let clock = &mut self.ranks[rank];
         for (flow, cost) in clock.charges.drain(..) {
             us += cost * self.flows.share_left(flow, now);
@@ -49,8 +50,6 @@ impl Replay<'_> {
             let looks = looks_beside(us) * self.programs.looks_us[rank].1;
             us = us * uneven(rank, clock.generation, us) + looks;
         }
-        clock.pass(now);
-        let end = now + clock.bucket.time(us);
         clock.busy = Some(Busy {
             sequence,
             started: now,
@@ -61,14 +60,12 @@ impl Replay<'_> {
         for (flow, left) in &mut clock.beside {
             *left = self.flows.left(*flow, now);
         }
-        clock.generation += 1;
-        let event = Event::Worked(rank, clock.generation);
-        self.push(end, event);
+        self.announce(rank);
     }
 
     /// The compute thread is done with a step.
     pub(super) fn worked(&mut self, rank: usize) {
-        self.ranks[rank].pass(self.now);
+        self.pass(rank);
         let lost = self.lost_beside(rank);
         if lost > LEAST_LOST_US {
             return self.spend(rank, lost);
@@ -79,6 +76,7 @@ impl Replay<'_> {
         else {
             return;
         };
+        self.announce(rank);
         let Some(at) = self.ranks[rank].at(sequence) else {
             return;
         };

@@ -65,7 +65,7 @@ impl Replay<'_> {
         let ends = self.ends(transfer);
         self.moving(transfer, 1);
         for rank in ends {
-            self.ranks[rank].pass(self.now);
+            self.pass(rank);
             self.ranks[rank].moving += usize::from(is_half_way(rank == ends[0], bytes));
             let (each, byte) = self.programs.message_us[rank];
             let cost = each + byte * bytes as f64;
@@ -132,16 +132,15 @@ impl Replay<'_> {
 
     /// Work beside the compute thread that is over at once: the Run's loss, or the quota's.
     pub(super) fn spend(&mut self, rank: usize, cost: f64) {
+        self.pass(rank);
         let clock = &mut self.ranks[rank];
-        clock.pass(self.now);
-        let Some(busy) = &mut clock.busy else {
-            return clock.bucket.take(cost);
-        };
-        busy.left += cost;
-        clock.generation += 1;
-        let end = self.now + clock.bucket.time(busy.left);
-        let event = Event::Worked(rank, clock.generation);
-        self.push(end, event);
+        match &mut clock.busy {
+            None => clock.bucket.take(cost),
+            Some(busy) => {
+                busy.left += cost;
+                self.announce(rank);
+            }
+        }
     }
 
     /// The last byte has left: the sender's buffer is free.
@@ -157,7 +156,7 @@ impl Replay<'_> {
             self.moving(transfer, -1);
             let bytes = self.programs.bytes[transfer.index()];
             for rank in [from, to] {
-                self.ranks[rank].pass(self.now);
+                self.pass(rank);
                 let lost = self.lost_beside(rank);
                 if lost > 0.0 {
                     self.spend(rank, lost);

@@ -13,6 +13,7 @@
 mod binds;
 mod bucket;
 mod compute;
+mod core;
 mod energy;
 mod error;
 mod flight;

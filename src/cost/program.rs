@@ -54,6 +54,10 @@ pub struct Programs {
     pub beside_us: Vec<f64>,
     /// For each rank: its host's quota of CPU time, and the compute threads that share it.
     pub quotas: Vec<(Option<Quota>, usize)>,
+    /// Ranks that compute on one core, each rank once.
+    pub cores: Vec<Vec<usize>>,
+    /// For each rank: which of them is its.
+    pub core_of: Vec<usize>,
     /// Under a quota, µs of CPU of rank 0's other threads for each frame.
     pub frame_us: f64,
     /// For each rank: whether messages take their time from Runs.
@@ -107,6 +111,7 @@ pub fn programs(
     }
     let transfers = (0..plan.transfers.len()).map(TransferId::new);
     let of = |rank: usize| &hosts[&entries[rank]];
+    let (cores, core_of) = cores((0..entries.len()).map(of));
     Ok(Programs {
         ops,
         bytes: transfers
@@ -136,11 +141,42 @@ pub fn programs(
                 (of(rank).quota, sharing)
             })
             .collect(),
+        cores,
+        core_of,
         frame_us: frame_us(graph, &speeds[&entries[0]]),
         one_thread: (0..entries.len())
             .map(|rank| of(rank).threads.unwrap_or(1) == 1)
             .collect(),
     })
+}
+
+impl Programs {
+    /// The ranks on a rank's core, itself among them.
+    pub(super) fn mates(&self, rank: usize) -> &[usize] {
+        &self.cores[self.core_of[rank]]
+    }
+}
+
+/// Who computes on one core: where a host has one compute thread, and times are CPU time.
+fn cores<'a>(hosts: impl Iterator<Item = &'a Host>) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut cores: Vec<Vec<usize>> = vec![];
+    let mut core_of = vec![];
+    for (rank, host) in hosts.enumerate() {
+        let threads = host.slots.unwrap_or(1) * host.threads.unwrap_or(1);
+        let name = host
+            .core
+            .as_deref()
+            .filter(|_| threads == 1 && host.quota.is_some());
+        let own = cores.len();
+        let core = name.map_or(own, |name| *named.entry(name).or_insert(own));
+        if core == own {
+            cores.push(vec![]);
+        }
+        cores[core].push(rank);
+        core_of.push(core);
+    }
+    (cores, core_of)
 }
 
 /// µs of CPU of rank 0's other threads for each frame: one reads it, one writes its line.

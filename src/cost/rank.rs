@@ -62,7 +62,7 @@ pub(super) struct Clock {
     pub early: HashMap<u64, Vec<TransferId>>,
     /// Flows whose compute time nothing has paid yet, with it.
     pub charges: Vec<(usize, f64)>,
-    /// Flows that this rank is an end of, and the bytes that were to go when they were counted last.
+    /// Flows that this rank is an end of, and their bytes to go when they were counted last.
     pub beside: Vec<(usize, f64)>,
     pub times: Times,
 }

@@ -224,8 +224,8 @@ impl Replay<'_> {
 
     /// When a rank's main thread gets to a message that is there now; it is then busy with it.
     pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
+        self.pass(rank);
         let clock = &mut self.ranks[rank];
-        clock.pass(self.now);
         clock.bucket.wake();
         // Where the host stands still its main thread does, too, whatever the other one has to do.
         let there = clock.bucket.pause();

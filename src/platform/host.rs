@@ -17,6 +17,10 @@ pub struct Host {
     pub threads: Option<usize>,
     /// `quota:` CPU time that its ranks may use together. Default: no limit.
     pub quota: Option<Quota>,
+    /// `core:` a name for the core that it computes on, where other hosts do so too (containers,
+    /// lab hosts) and have a quota: their Runs take turns. Never taken from another entry.
+    /// Default: a core of its own.
+    pub core: Option<String>,
     /// `memory_mib:` memory that its ranks may use together, in MiB. Default: no limit.
     pub memory_mib: Option<u64>,
     /// `watts:` power.
@@ -68,8 +72,8 @@ pub struct Speed {
     pub message_us: Option<f64>,
     /// `message_us_per_mb:` and for each 10⁶ bytes of it, in µs. Default: 0.
     pub message_us_per_mb: Option<f64>,
-    /// `look_us:` CPU time of a look at messages while nothing else is to do, nearly all of it the way
-    /// to sleep and back, in µs. Default: [`LOOK_US`].
+    /// `look_us:` CPU time of a look at messages while nothing else is to do, nearly all of it the
+    /// way to sleep and back, in µs. Default: [`LOOK_US`].
     pub look_us: Option<f64>,
     /// `look_beside_us:` and beside a Run, in µs. Default: [`LOOK_BESIDE_US`].
     pub look_beside_us: Option<f64>,

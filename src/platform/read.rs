@@ -56,6 +56,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         "slots",
         "threads",
         "quota",
+        "core",
         "memory_mib",
         "watts",
         "speed",
@@ -69,6 +70,7 @@ fn host(at: &At) -> Result<Host, Fault> {
         slots: size("slots", 1, MAX_SLOTS)?,
         threads: size("threads", 1, MAX_THREADS)?,
         quota: keys.get("quota").map(|at| quota(&at)).transpose()?,
+        core: keys.get("core").map(|at| name(&at)).transpose()?,
         memory_mib: keys
             .get("memory_mib")
             .map(|at| at.count(1, 1 << 40))

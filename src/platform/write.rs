@@ -73,6 +73,9 @@ fn write_host(text: &mut String, host: &Host) {
             &format!("quota: {{cores: {cores}, burst_us: {burst_us}}}"),
         );
     }
+    if let Some(core) = &host.core {
+        line(text, 2, &format!("core: {}", scalar(core)));
+    }
     let Watts {
         idle,
         compute,

@@ -1,4 +1,4 @@
-//! CPU time of a thread.
+//! CPU time of a thread, and of the process.
 
 use std::time::Duration;
 
@@ -6,8 +6,16 @@ use rustix::time::{clock_gettime, ClockId};
 
 /// CPU time that the calling thread has had.
 pub fn thread_cpu() -> Duration {
-    let at = clock_gettime(ClockId::ThreadCPUTime);
+    cpu(ClockId::ThreadCPUTime)
+}
 
+/// CPU time that all threads have had.
+pub fn process_cpu() -> Duration {
+    cpu(ClockId::ProcessCPUTime)
+}
+
+fn cpu(clock: ClockId) -> Duration {
+    let at = clock_gettime(clock);
     let part = |value: i64| u64::try_from(value).unwrap_or(0);
     Duration::from_secs(part(at.tv_sec)) + Duration::from_nanos(part(at.tv_nsec))
 }

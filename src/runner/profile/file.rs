@@ -16,6 +16,8 @@ use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing};
 pub struct Measured {
     /// Its name.
     pub name: String,
+    /// A name for its core, where other hosts have the same one.
+    pub core: Option<String>,
     /// What each of its ranks measured, first rank first.
     pub ranks: Vec<(RankTimes, RankLinks)>,
 }
@@ -59,6 +61,7 @@ fn renew(old: &mut Host, new: Host) {
     old.slots = new.slots;
     old.threads = new.threads;
     old.quota = new.quota;
+    old.core = new.core;
     old.speed = new.speed;
     old.times = new.times;
     old.times.extend(kept);
@@ -88,6 +91,7 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
         },
         times: timings(graph, units, &times, usual),
         quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
+        core: host.core.clone(),
         ..Host::default()
     }
 }

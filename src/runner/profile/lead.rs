@@ -79,6 +79,17 @@ impl Crowd {
         hosts
     }
 
+    /// A name for the one core that a host's one rank has, where others have it too: that of the
+    /// first of them.
+    fn core(&self, ranks: &[Rank]) -> Option<String> {
+        let on = |rank: usize| (&self.seats[rank].1, self.machines[rank]);
+        let own = on(ranks.first()?.index());
+        let mut same = (0..self.seats.len()).filter(|&rank| on(rank) == own);
+        let (first, _) = (same.next()?, same.next()?);
+        let alone = ranks.len() == 1 && own.0.count() == 1;
+        alone.then(|| format!("{}-core{}", self.seats[first].0, own.0 .0[0]))
+    }
+
     /// How many times as many messages interrupt a rank's Runs in a job as in talk with one other.
     pub fn sharing(&self, own: Rank, other: Rank) -> f64 {
         let masks = self.seats.iter().map(|(_, mask)| mask);
@@ -197,17 +208,19 @@ impl Lead {
     pub fn write(
         self,
         common: &Common,
-        hosts: &[(String, Vec<Rank>)],
+        crowd: &Crowd,
         found: Vec<(RankTimes, RankLinks)>,
         started: Instant,
         request: &ProfileRequest,
     ) -> Result<Profiled, Failure> {
         let mut found: Vec<_> = found.into_iter().map(Some).collect();
         let mut of = |rank: &Rank| found.get_mut(rank.index()).and_then(Option::take);
+        let hosts = crowd.hosts();
         let measured: Vec<_> = hosts
             .iter()
             .map(|(name, ranks)| Measured {
                 name: name.clone(),
+                core: crowd.core(ranks),
                 ranks: ranks.iter().filter_map(&mut of).collect(),
             })
             .collect();
@@ -217,7 +230,7 @@ impl Lead {
             platform.profiled.push((key.into(), value));
         }
         write(&request.output, &platform)?;
-        let hosts = hosts.iter().map(|(name, _)| name.clone()).collect();
+        let hosts = hosts.into_iter().map(|(name, _)| name).collect();
         Ok(Profiled { platform, hosts })
     }
 }

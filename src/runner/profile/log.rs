@@ -25,8 +25,8 @@ pub struct RankTimes {
     pub units: Vec<Vec<(Level, usize, f64)>>,
     /// Wall time over CPU time of everything that was measured.
     pub wall_per_cpu: f64,
-    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, the share
-    /// of a core that it leaves over the one that was had, at least 1.
+    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, what is beyond
+    /// it (`Stopwatch::held_up`).
     pub factor: f64,
     /// CPU time of the host in each time that passes, and at once after a rest, in µs.
     pub quota: Option<(f64, f64)>,
@@ -91,11 +91,7 @@ impl Log {
         let model = (!self.model.is_empty()).then(|| watch.take_steady(&self.model));
         // These hardly count in the quotient of wall and CPU time, so they come last.
         let wall_per_cpu = watch.wall_per_cpu();
-        // What a quota takes is replayed by `cost`; what the host takes beyond is in the times.
-        let factor = match quota {
-            Some(quota) => (wall_per_cpu * quota.cores.min(1.0)).max(1.0),
-            None => wall_per_cpu,
-        };
+        let factor = quota.map_or(wall_per_cpu, |quota| watch.held_up(quota.cores));
         let run_us = watch.take(&self.empty) * factor;
         let (bytes, laps) = &self.copies;
         let copy_us = watch.take(laps) * factor;

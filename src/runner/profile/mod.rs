@@ -125,7 +125,7 @@ pub fn run_profile(
         teller.say(&format!("links, round {} of {all}", done + 1));
     })?;
     let found = tell(&mut pulse, place, &(times, links))?;
-    let written = lead.map(|lead| lead.write(&common, &hosts, found, started, request));
+    let written = lead.map(|lead| lead.write(&common, &crowd, found, started, request));
     let written = verdict(&mut pulse, place, written.transpose())?;
     pulse.stop_watching();
     drop(guard);

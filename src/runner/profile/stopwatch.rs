@@ -6,8 +6,10 @@
 //! with one compute thread a Run's own time is the CPU time that the thread had for it, and what
 //! the host takes for that is added for all Runs alike: wall over CPU time of everything that was
 //! measured. Standstills meet long Runs and short ones in proportion, so the quotient has no
-//! bias, and what the main thread takes away beside is in it as well. The CPU time is that of a
-//! core as fast as this one was in the mean (`gauge`).
+//! bias, and what the main thread takes away beside is in it as well. Where there is a quota, which
+//! `cost` replays with what main threads take of it, only what the host takes beyond is added: wall
+//! time over CPU time of the whole process. The CPU time is that of a core as fast as this one was in
+//! the mean (`gauge`).
 //!
 //! With several compute threads there is no such time of one thread, and the mean of the wall
 //! times over the passes stands: it is right where there is no quota, and where there is one it
@@ -15,7 +17,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock::thread_cpu;
+use super::clock::{process_cpu, thread_cpu};
 use super::gauge::Pace;
 
 /// A lap of more than so many times the shortest met something else, where there are few.
@@ -35,6 +37,8 @@ pub struct Lap {
     started: Instant,
     wall: Duration,
     cpu: Duration,
+    /// CPU time of all threads meanwhile.
+    process: Duration,
 }
 
 impl Lap {
@@ -46,11 +50,18 @@ impl Lap {
 
 /// Measures a Run on this thread.
 pub fn lap<T>(run: impl FnOnce() -> T) -> (Lap, T) {
-    let (started, before) = (Instant::now(), thread_cpu());
+    let (all, started, before) = (process_cpu(), Instant::now(), thread_cpu());
     let done = run();
     let cpu = thread_cpu().saturating_sub(before);
     let wall = started.elapsed();
-    (Lap { started, wall, cpu }, done)
+    let process = process_cpu().saturating_sub(all);
+    let lap = Lap {
+        started,
+        wall,
+        cpu,
+        process,
+    };
+    (lap, done)
 }
 
 /// Times of one rank's compute threads.
@@ -59,6 +70,7 @@ pub struct Stopwatch<'a> {
     pace: &'a Pace,
     wall: Duration,
     cpu: Duration,
+    process: Duration,
 }
 
 impl<'a> Stopwatch<'a> {
@@ -69,6 +81,7 @@ impl<'a> Stopwatch<'a> {
             pace,
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
+            process: Duration::ZERO,
         }
     }
 
@@ -76,6 +89,7 @@ impl<'a> Stopwatch<'a> {
     pub fn take(&mut self, laps: &[Lap]) -> f64 {
         self.wall += laps.iter().map(|lap| lap.wall).sum::<Duration>();
         self.cpu += laps.iter().map(|lap| lap.cpu).sum::<Duration>();
+        self.process += laps.iter().map(|lap| lap.process).sum::<Duration>();
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         match self.threads {
             1 => typical(
@@ -100,7 +114,19 @@ impl<'a> Stopwatch<'a> {
         self.pace.slowness(lap.started, lap.started + lap.wall)
     }
 
-    /// What every time is to be multiplied by; 1 with several threads. What the gauge took beside
+    /// What every time is to be multiplied by where there is a quota of so many cores: the share of a
+    /// core that it leaves over the one that the process had, at least 1; 1 with several threads.
+    pub fn held_up(&self, cores: f64) -> f64 {
+        match self.threads {
+            1 if !self.process.is_zero() => {
+                let had = self.process.as_secs_f64() / self.wall.as_secs_f64();
+                (cores.min(1.0) / had).max(1.0)
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// What every time is to be multiplied by where there is none; 1 with several threads. What the gauge took beside
     /// is no part of a Run.
     pub fn wall_per_cpu(&self) -> f64 {
         let wall = self.wall.as_secs_f64();
@@ -152,6 +178,7 @@ mod tests {
             started: Instant::now(),
             wall: us(wall),
             cpu: us(cpu),
+            process: us(cpu + cpu / 10),
         };
         times.iter().map(lap).collect()
     }
@@ -168,6 +195,12 @@ mod tests {
         let short = watch.take(&laps(&short));
         let factor = watch.wall_per_cpu();
         assert_eq!((long, short), (1000.0, 200.0));
+        // The process had 1.1 thirds of a core.
+        let held_up = [0.3, 0.4].map(|cores| watch.held_up(cores));
+        assert!(
+            (held_up[1] - 0.4 / 1.1 * 3.0).abs() < 1e-9 && held_up[0] == 1.0,
+            "{held_up:?}"
+        );
         assert!((factor - 3.0).abs() < 1e-9, "{factor}");
     }
 
@@ -204,6 +237,6 @@ mod tests {
         let pace = Pace::default();
         let mut watch = Stopwatch::new(4, &pace);
         assert_eq!(watch.take(&laps(&[(100, 5), (300, 5)])), 200.0);
-        assert_eq!(watch.wall_per_cpu(), 1.0);
+        assert_eq!((watch.wall_per_cpu(), watch.held_up(0.5)), (1.0, 1.0));
     }
 }

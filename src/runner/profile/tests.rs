@@ -112,6 +112,7 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
     };
     let host = Measured {
         name: "pi0".into(),
+        core: Some("lab-core1".into()),
         ranks: vec![(times.clone(), links), (times, second)],
     };
     let platform = platform(&graph, &units, &[host], None);
@@ -120,6 +121,7 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
     assert_eq!(host.speed.gb_per_s, Some(5.0));
     assert_eq!(host.speed.message_us, Some(20.0));
     assert_eq!(host.speed.message_us_per_mb, Some(2000.0));
+    assert_eq!(host.core.as_deref(), Some("lab-core1"));
     assert_eq!(host.speed.look_us, Some(31.0));
     assert_eq!(host.speed.look_beside_us, Some(22.0));
     assert_eq!(host.speed.beside_us_per_mb, Some(3000.0));

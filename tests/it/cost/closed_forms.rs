@@ -12,6 +12,8 @@ use crate::support::graph_builder::{square, GraphBuilder};
 use crate::support::hand_plans;
 
 const A: f64 = 100.0;
+/// What rank 0's other threads take of a quota for each frame, of no bytes to speak of.
+const FRAME_US: f64 = 150.0;
 
 /// conv0 conv1, the second three times the work of the first.
 fn two_stages(window: u32) -> (autodice::graph::Graph, Plan, [f64; 2], [f64; 2]) {
@@ -179,6 +181,46 @@ fn messages_take_a_single_thread_from_its_runs() {
     let (one, two) = (compute(1), compute(2));
     // A message in, one out and one that opens a frame beside every Run of the steady state.
     assert!(close(one, two + 120.0), "{one} {two}");
+}
+
+#[test]
+fn a_run_pays_for_what_moves_beside_it() {
+    let (graph, plan, [c0, c1], [y, z]) = two_stages(6);
+    let speed = "{gmac_per_s: 0.001, gb_per_s: 1e12, beside_us_per_mb: 100000}";
+    let text = format!(
+        "{{hosts: [{{name: h, count: 2, speed: {speed}}}], network: {}}}",
+        network(100)
+    );
+    let cost = replay(&graph, &plan, &Platform::parse("t", &text).unwrap(), 60);
+    // Rank 1 computes all the time, so that all of its messages move beside a Run.
+    let found = (cost.frames[50].landed_us - cost.frames[40].landed_us) / 10.0;
+    let wanted = c1 + 0.1 * (y + z);
+    assert!((found - wanted).abs() < 3.0, "{found} {wanted}");
+    // Alone no frame moves anything beside one.
+    let (graph, plan, ..) = two_stages(1);
+    let cost = replay(&graph, &plan, &Platform::parse("t", &text).unwrap(), 3);
+    let latency = c0 + y + A + c1 + z + A;
+    assert!(close(cost.frames[2].latency_us(), latency));
+}
+
+#[test]
+fn hosts_on_one_core_take_turns() {
+    let (graph, plan, [c0, c1], _) = two_stages(6);
+    let period = |core: &str| {
+        let quota = "quota: {cores: 0.9, burst_us: 1e9}";
+        let looks = "look_us: 0, look_beside_us: 0";
+        let speed = format!("{{gmac_per_s: 0.001, gb_per_s: 1e12, {looks}}}");
+        let host = format!("{{name: h, count: 2, {core} {quota}, speed: {speed}}}");
+        let text = format!("{{hosts: [{host}], network: {}}}", network(100));
+        let platform = Platform::parse("t", &text).unwrap();
+        let cost = replay(&graph, &plan, &platform, 300);
+        (cost.frames[280].landed_us - cost.frames[80].landed_us) / 200.0
+    };
+    // No two Runs under a quota are quite alike.
+    let (apart, together) = (period(""), period("core: c,"));
+    assert!((apart / c1 - 1.0).abs() < 0.03, "{apart} {c1}");
+    let frame = FRAME_US + c0 + c1;
+    assert!((together / frame - 1.0).abs() < 0.03, "{together} {frame}");
 }
 
 #[test]
