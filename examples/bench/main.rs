@@ -1,5 +1,6 @@
 //! The measurements of BENCHMARKS.md, a part for each bar; `scripts/bench.sh` runs them all.
 
+mod after_sleep;
 #[path = "../../tests/common/byte_forms.rs"]
 mod byte_forms;
 mod bytes;
@@ -35,7 +36,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "single",
     "two-stages",
     "interleaved",
@@ -52,6 +53,7 @@ const PARTS: [&str; 17] = [
     "pair-memory",
     "resident",
     "lab",
+    "after-sleep",
     "predict",
 ];
 
@@ -133,6 +135,7 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "pair-memory" => pair_memory::pair_memory(models),
         "resident" => resident::resident(models),
         "lab" => lab_links::lab_links(quota),
+        "after-sleep" => after_sleep::after_sleep(quota),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }

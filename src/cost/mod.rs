@@ -3,6 +3,7 @@
 //! Reads plans only and knows no strategy by name. Each rank has the clocks that the runner has:
 //! one compute thread that does the steps of the oldest frame that can go on, a Run at a time
 //! (`compute.rs`), and a main thread that moves messages beside it (`messages.rs`, `replay.rs`).
+//! Under a quota CPU time is counted (`bucket.rs`), and hosts may share a core (`core.rs`).
 //! Messages share ports, trunks and the radio channel (`flows.rs`). How long a Run takes comes from
 //! the platform's tables (`tables.rs`). What the frames in flight hold meanwhile (`live.rs`,
 //! `flight.rs`) is a part of a rank's memory (`memory.rs`).

@@ -110,44 +110,45 @@ pub fn programs(
         ops.push(held.turns.iter().map(walk).collect::<Result<_, _>>()?);
     }
     let transfers = (0..plan.transfers.len()).map(TransferId::new);
-    let of = |rank: usize| &hosts[&entries[rank]];
-    let (cores, core_of) = cores((0..entries.len()).map(of));
+    let of_ranks: Vec<&Host> = entries.iter().map(|entry| &hosts[entry]).collect();
+    let (cores, core_of) = cores(&of_ranks);
     Ok(Programs {
         ops,
         bytes: transfers
             .map(|id| transfer_bytes(graph, plan, id))
             .collect(),
-        message_us: (0..entries.len())
-            .map(|rank| {
-                let speed = of(rank).speed;
-                let each = speed.message_us_per_mb.unwrap_or(0.0) / 1e6;
-                (speed.message_us.unwrap_or(0.0), each)
-            })
-            .collect(),
-        looks_us: (0..entries.len())
-            .map(|rank| {
-                let speed = of(rank).speed;
-                let look_us = speed.look_us.unwrap_or(LOOK_US);
-                (look_us, speed.look_beside_us.unwrap_or(LOOK_BESIDE_US))
-            })
-            .collect(),
-        beside_us: (0..entries.len())
-            .map(|rank| of(rank).speed.beside_us_per_mb.unwrap_or(0.0) / 1e6)
-            .collect(),
-        quotas: (0..entries.len())
-            .map(|rank| {
-                let (slots, threads) = (of(rank).slots, of(rank).threads);
-                let sharing = slots.unwrap_or(1) * threads.unwrap_or(1);
-                (of(rank).quota, sharing)
-            })
-            .collect(),
+        message_us: each(&of_ranks, message_us),
+        looks_us: each(&of_ranks, looks_us),
+        beside_us: each(&of_ranks, |host| {
+            host.speed.beside_us_per_mb.unwrap_or(0.0) / 1e6
+        }),
+        quotas: each(&of_ranks, |host| (host.quota, threads(host))),
         cores,
         core_of,
         frame_us: frame_us(graph, &speeds[&entries[0]]),
-        one_thread: (0..entries.len())
-            .map(|rank| of(rank).threads.unwrap_or(1) == 1)
-            .collect(),
+        one_thread: each(&of_ranks, |host| host.threads.unwrap_or(1) == 1),
     })
+}
+
+fn each<T>(hosts: &[&Host], of: impl Fn(&Host) -> T) -> Vec<T> {
+    hosts.iter().map(|host| of(host)).collect()
+}
+
+fn message_us(host: &Host) -> (f64, f64) {
+    let speed = host.speed;
+    let each_byte = speed.message_us_per_mb.unwrap_or(0.0) / 1e6;
+    (speed.message_us.unwrap_or(0.0), each_byte)
+}
+
+fn looks_us(host: &Host) -> (f64, f64) {
+    let speed = host.speed;
+    let look_us = speed.look_us.unwrap_or(LOOK_US);
+    (look_us, speed.look_beside_us.unwrap_or(LOOK_BESIDE_US))
+}
+
+/// Compute threads of all its ranks.
+fn threads(host: &Host) -> usize {
+    host.slots.unwrap_or(1) * host.threads.unwrap_or(1)
 }
 
 impl Programs {
@@ -158,16 +159,15 @@ impl Programs {
 }
 
 /// Who computes on one core: where a host has one compute thread, and times are CPU time.
-fn cores<'a>(hosts: impl Iterator<Item = &'a Host>) -> (Vec<Vec<usize>>, Vec<usize>) {
+fn cores(hosts: &[&Host]) -> (Vec<Vec<usize>>, Vec<usize>) {
     let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     let mut cores: Vec<Vec<usize>> = vec![];
     let mut core_of = vec![];
-    for (rank, host) in hosts.enumerate() {
-        let threads = host.slots.unwrap_or(1) * host.threads.unwrap_or(1);
+    for (rank, host) in hosts.iter().enumerate() {
         let name = host
             .core
             .as_deref()
-            .filter(|_| threads == 1 && host.quota.is_some());
+            .filter(|_| threads(host) == 1 && host.quota.is_some());
         let own = cores.len();
         let core = name.map_or(own, |name| *named.entry(name).or_insert(own));
         if core == own {

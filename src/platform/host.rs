@@ -77,8 +77,8 @@ pub struct Speed {
     pub look_us: Option<f64>,
     /// `look_beside_us:` and beside a Run, in µs. Default: [`LOOK_BESIDE_US`].
     pub look_beside_us: Option<f64>,
-    /// `beside_us_per_mb:` CPU time that a Run loses to 10⁶ bytes of messages that move beside it, to
-    /// interrupts and to looks at them, in µs. Default: 0.
+    /// `beside_us_per_mb:` CPU time that a Run loses to 10⁶ bytes of messages that move beside it,
+    /// to interrupts and to looks at them, in µs. Default: 0.
     pub beside_us_per_mb: Option<f64>,
 }
 

@@ -150,8 +150,8 @@ pub fn machine() -> u64 {
     hasher.finish()
 }
 
-/// How many of these ranks' messages interrupt the Runs of a rank, where all have as many: cores and
-/// machine of each.
+/// How many of these ranks' messages interrupt the Runs of a rank, where all have as many: cores
+/// and machine of each.
 pub fn sharing((mask, machine): (&Mask, u64), ranks: &[(&Mask, u64)]) -> f64 {
     let on_own_cores = |&(other, there): &(&Mask, u64)| {
         let both = other.0.iter().filter(|&&core| mask.contains(core)).count();

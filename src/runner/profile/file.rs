@@ -175,8 +175,8 @@ fn scale(units: &[Unit], times: &RankTimes, usual: f64) -> f64 {
     fused(units, times).map_or(usual, |own| (own + usual) / 2.0)
 }
 
-/// `message_us`, `message_us_per_mb`, `beside_us_per_mb`: CPU time of a message at this host, in the
-/// same time as all others.
+/// `message_us`, `message_us_per_mb`, `beside_us_per_mb`: CPU time of a message at this host, in
+/// the same time as all others.
 fn messages(host: &Measured) -> (Option<f64>, Option<f64>, Option<f64>) {
     let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
     let all = host.ranks.iter().flat_map(|(_, links)| &links.costs);

@@ -25,8 +25,8 @@ pub struct RankTimes {
     pub units: Vec<Vec<(Level, usize, f64)>>,
     /// Wall time over CPU time of everything that was measured.
     pub wall_per_cpu: f64,
-    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, what is beyond
-    /// it (`Stopwatch::held_up`).
+    /// What times of CPU were multiplied by: wall over CPU time; where there is a quota, what is
+    /// beyond it (`Stopwatch::held_up`).
     pub factor: f64,
     /// CPU time of the host in each time that passes, and at once after a rest, in µs.
     pub quota: Option<(f64, f64)>,

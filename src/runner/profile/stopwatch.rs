@@ -7,9 +7,9 @@
 //! the host takes for that is added for all Runs alike: wall over CPU time of everything that was
 //! measured. Standstills meet long Runs and short ones in proportion, so the quotient has no
 //! bias, and what the main thread takes away beside is in it as well. Where there is a quota, which
-//! `cost` replays with what main threads take of it, only what the host takes beyond is added: wall
-//! time over CPU time of the whole process. The CPU time is that of a core as fast as this one was in
-//! the mean (`gauge`).
+//! `cost` replays with what main threads take of it, only what the host takes beyond is added:
+//! wall time over CPU time of the whole process. The CPU time is that of a core as fast as this
+//! one was in the mean (`gauge`).
 //!
 //! With several compute threads there is no such time of one thread, and the mean of the wall
 //! times over the passes stands: it is right where there is no quota, and where there is one it
@@ -114,8 +114,9 @@ impl<'a> Stopwatch<'a> {
         self.pace.slowness(lap.started, lap.started + lap.wall)
     }
 
-    /// What every time is to be multiplied by where there is a quota of so many cores: the share of a
-    /// core that it leaves over the one that the process had, at least 1; 1 with several threads.
+    /// What every time is to be multiplied by where there is a quota of so many cores: the share
+    /// of a core that it leaves over the one that the process had, at least 1; 1 with several
+    /// threads.
     pub fn held_up(&self, cores: f64) -> f64 {
         match self.threads {
             1 if !self.process.is_zero() => {
@@ -126,8 +127,8 @@ impl<'a> Stopwatch<'a> {
         }
     }
 
-    /// What every time is to be multiplied by where there is none; 1 with several threads. What the gauge took beside
-    /// is no part of a Run.
+    /// What every time is to be multiplied by where there is none; 1 with several threads. What the
+    /// gauge took beside is no part of a Run.
     pub fn wall_per_cpu(&self) -> f64 {
         let wall = self.wall.as_secs_f64();
         match self.threads {
