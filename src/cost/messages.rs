@@ -10,6 +10,10 @@ pub(super) const EAGER: u64 = 1 << 20;
 /// Up to here a payload travels with its header (`comm/world.rs`).
 const SHORT: u64 = 4 << 10;
 
+/// The largest part of a Run's time that messages take, whatever a platform says: a Run that got
+/// nothing would end with its messages alone, after as many steps.
+const MOST_LOST: f64 = 0.9;
+
 /// Whether a message under way is half-way for its main thread: to a receiver each that has a
 /// header of its own, to a sender only what Open MPI has not taken over at once.
 fn is_half_way(sends: bool, bytes: u64) -> bool {
@@ -119,8 +123,9 @@ impl Replay<'_> {
         }
         let time = now - busy.counted;
         let ran = if time > 0.0 { busy.got / time } else { 0.0 };
+        let most = MOST_LOST * busy.got;
         (busy.got, busy.counted) = (0.0, now);
-        moved * ran * self.programs.beside_us[rank]
+        (moved * ran * self.programs.beside_us[rank]).min(most)
     }
 
     /// An end of the message that opens a frame.
