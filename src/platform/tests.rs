@@ -8,11 +8,12 @@ const FULL: &str = r#"
 hosts:
   - {name: pi4, count: 0, threads: 4, memory_mib: 3800,
      watts: {idle: 2.7, compute: 6.4, transmit: 3.1},
-     speed: {gmac_per_s: 8.1, gb_per_s: 3.9, run_us: 40, message_us: 25, message_us_per_mb: 300},
+     speed: {gmac_per_s: 8.1, gb_per_s: 3.9, run_us: 40, message_us: 25, message_us_per_mb: 300,
+     beside_us_per_mb: 900, look_us: 31, look_beside_us: 22},
      times: [{work: "Conv k3x3 1x3x8x8", node: conv1,
      us: 5200.5,
      rows: {1: 60, 14: 400}, channels: {8: 900}, terms: {4: 1e3}}]}
-  - {name: pi0, like: pi4, slots: 2, speed: {gb_per_s: 2}}
+  - {name: pi0, like: pi4, slots: 2, core: box-0, speed: {gb_per_s: 2}}
   - {name: edge, count: 3, like: pi0, watts: {idle: 1}}
 network:
   medium: radio
@@ -50,6 +51,15 @@ fn kinds_and_counts() {
         (Some(2.0), Some(40.0))
     );
     assert_eq!(edge.times.len(), 1);
+    assert_eq!(
+        (edge.speed.beside_us_per_mb, edge.speed.look_us),
+        (Some(900.0), Some(31.0))
+    );
+    // Another entry's core is not its own.
+    assert_eq!(
+        (&edge.core, platform.resolved(1).core.as_deref()),
+        (&None, Some("box-0"))
+    );
     let none = |n: usize| vec![None; n];
     assert_eq!(platform.places(&none(5)).unwrap(), [0, 0, 1, 1, 2]);
     let error = platform.places(&none(9)).unwrap_err();

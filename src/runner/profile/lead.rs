@@ -81,7 +81,7 @@ impl Crowd {
 
     /// A name for the one core that a host's one rank has, where others have it too: that of the
     /// first of them.
-    fn core(&self, ranks: &[Rank]) -> Option<String> {
+    pub fn core(&self, ranks: &[Rank]) -> Option<String> {
         let on = |rank: usize| (&self.seats[rank].1, self.machines[rank]);
         let own = on(ranks.first()?.index());
         let mut same = (0..self.seats.len()).filter(|&rank| on(rank) == own);
