@@ -1,9 +1,8 @@
 //! What a core has forgotten after a sleep.
 //!
 //! A quota, or the wait for a message, lets a core rest for some milliseconds. On a virtual machine
-//! neighbours fill the shared cache meanwhile. What was read before is gone, and the page tables of
-//! the guest and of the host are, too, so that each small page costs a walk through memory. Runs then
-//! take more CPU time, and a probe in the first cache sees nothing of it.
+//! others use the caches meanwhile, and reading memory takes more CPU time than before, in small
+//! pages far more than in huge ones. A probe in the first cache sees nothing of it.
 
 #![allow(unsafe_code)]
 
@@ -51,7 +50,7 @@ pub fn after_sleep(quota: Quota) -> Result<Record> {
     }
     let how =
         "One thread on one core sleeps, then reads the next 4 MiB of 256; a sample is the mean \
-               of 40 such reads. Huge pages are asked for by madvise and may be refused."
+               of 40 such reads. Huge pages are asked for by madvise and may be refused, or there are none."
             .into();
     Ok(Record {
         part: "after-sleep",
@@ -68,8 +67,10 @@ struct Memory {
 }
 
 impl Memory {
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables, unused_mut))]
     fn new(huge: bool) -> Self {
         let mut cells: Vec<f32> = Vec::with_capacity(ALL / 4);
+        #[cfg(target_os = "linux")]
         if huge {
             // SAFETY: advice on memory that this owns; refused where it is not of whole pages.
             unsafe {
