@@ -1,6 +1,5 @@
 //! The measurements of BENCHMARKS.md, a part for each bar; `scripts/bench.sh` runs them all.
 
-mod after_sleep;
 #[path = "../../tests/common/byte_forms.rs"]
 mod byte_forms;
 mod bytes;
@@ -19,6 +18,7 @@ mod ranks;
 mod record;
 mod rendezvous;
 mod resident;
+mod resting;
 mod single;
 mod splits;
 mod stages;
@@ -53,7 +53,7 @@ const PARTS: [&str; 18] = [
     "pair-memory",
     "resident",
     "lab",
-    "after-sleep",
+    "resting",
     "predict",
 ];
 
@@ -135,7 +135,7 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "pair-memory" => pair_memory::pair_memory(models),
         "resident" => resident::resident(models),
         "lab" => lab_links::lab_links(quota),
-        "after-sleep" => after_sleep::after_sleep(quota),
+        "resting" => resting::resting(quota),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }

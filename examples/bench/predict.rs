@@ -12,6 +12,7 @@
 mod cases;
 mod meter;
 mod run;
+mod settle;
 mod table;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use self::cases::{platforms, splits, Lab, Split, MODELS};
 pub use self::meter::meter;
 use self::meter::Meter;
 use self::run::{Profiled, SECONDS};
+use self::settle::settle;
 use self::table::{bars, line};
 use crate::lab::{Rule, Sample};
 use crate::launch::{autodice_run, timed};
@@ -77,7 +79,8 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     notes.extend(samples.iter().map(line));
     let how =
         "autodice-run --profile once for each platform and model (100 s, and it says how long \
-        it took), then every spec: `autodice simulate` with as many frames as the run has. Latency \
+        it took), then every spec: `autodice simulate` with as many frames as the run has. Before the \
+        profile and each run the page cache is dropped and memory compacted. Latency \
         with one frame in flight (mean), period with the window that the spec gives itself. \
         Probes: a small product of the engine's on each core every 25 ms while the profile \
         measures nodes (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates \
@@ -125,6 +128,7 @@ fn platform(
     job.arg(autodice_run()?).arg("--profile").arg(file);
     job.args(["--budget", BUDGET, "--quiet", "--output"])
         .arg(&platform);
+    settle()?;
     let meter = Meter::start()?;
     let started = Instant::now();
     timed(&mut job).context("profile")?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::cases::{Lab, Split};
 use super::meter::Meter;
+use super::settle::settle;
 use crate::lab::Probes;
 use crate::launch::{autodice_run, timed};
 use crate::net::Net;
@@ -68,6 +69,7 @@ impl Profiled<'_> {
         job.args(["--frames", &frames.to_string()]);
         job.args(["--warmup", &WARMUP.to_string()]);
         job.args(["--quiet", "--output"]).arg(&out);
+        settle()?;
         let meter = Meter::start()?;
         timed(&mut job)?;
         let during = meter.end()?;
