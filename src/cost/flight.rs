@@ -3,9 +3,8 @@
 //! One of them is at its largest sometime, and the others wait meanwhile with what they have. How
 //! many do, a single replay does not know: of two ranks that share a layer, the one that is a
 //! little faster begins frame after frame while the other one is at the first, and which one it is
-//! changes from job to job with the phases of their quotas, with the noise of a profile and with
-//! the core's clock. So what counts is the mean of what waits either way; and as somebody is late
-//! sometime, a share of one more frame's.
+//! changes with the noise of a profile and with the core's clock. So what counts is what waits
+//! either way; and as somebody is late sometime, a share of one more frame's.
 
 use super::links::Links;
 use super::live::Live;
@@ -14,8 +13,8 @@ use super::replay::replay;
 use super::{Asked, CostError};
 use crate::plan::Plan;
 
-/// By how much a profile may have one rank too slow against the next one.
-const EITHER_WAY: [f64; 2] = [0.1, -0.1];
+/// By how much a profile may have one rank too fast against the next one.
+const UNSURE: f64 = 0.1;
 /// Of what a frame leaves waiting at most, one part in so many is there besides.
 const LATE: u64 = 4;
 
@@ -41,18 +40,18 @@ pub(super) fn flight_bytes(
         warmup: 0,
         intervals: false,
     };
-    let mut waiting = vec![0u64; lives.len()];
-    for unsure in EITHER_WAY {
+    let mut waiting = vec![u64::MAX; lives.len()];
+    for unsure in [UNSURE, -UNSURE] {
         let replayed = replay(plan, (&tilted(programs, unsure), lives), links, first)?;
-        for (usual, times) in waiting.iter_mut().zip(&replayed.ranks) {
-            *usual += times.waiting.mean() / EITHER_WAY.len() as u64;
+        for (least, times) in waiting.iter_mut().zip(&replayed.ranks) {
+            *least = times.waiting.mean().min(*least);
         }
     }
     let bytes = largest.zip(lives).zip(waiting);
     let bytes = bytes.map(|((own, turns), waits)| {
         let left = turns.iter().flat_map(|live| &live.rest).max();
-        let more = left.map_or(0, |left| left / LATE);
-        own.saturating_add(waits).saturating_add(more)
+        let more = left.map_or(0, |&left| left.saturating_sub(waits));
+        own.saturating_add(waits).saturating_add(more / LATE)
     });
     Ok(bytes.collect())
 }
