@@ -9,7 +9,8 @@
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as
 # long for cases of whole models. `overlap-net`, `lab` and `predict` need the edge lab
-# (scripts/lab.sh: root, `ip`, `tc`), and are not measured without. `predict` takes an hour more;
+# (scripts/lab.sh: root, `ip`, `tc`), and are not measured without. `predict` takes an hour
+# more, and drops the machine's page cache before each of its runs;
 # PREDICT='resnet50 rows' picks cases by words of their names, RESULTS keeps what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -98,7 +98,7 @@ impl Memory {
             let start = cells.as_mut_ptr();
             let skipped = start.align_offset(SMALL);
             // SAFETY: advice on whole pages of memory that this owns, and refused at worst.
-            unsafe { libc::madvise(start.add(skipped).cast(), ALL, advice) };
+            unsafe { libc::madvise(start.add(skipped).cast(), ALL + HUGE - SMALL, advice) };
         }
         cells.resize(ALL + HUGE, 1);
         Self { cells, page }
