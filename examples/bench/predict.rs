@@ -82,7 +82,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
         it took), then every spec: `autodice simulate` with as many frames as the run has. Before the \
         profile and each run the page cache is dropped and memory compacted. Latency \
         with one frame in flight (mean), period with the window that the spec gives itself. \
-        Probes: a small product of the engine's on each core every 25 ms while the profile \
+        Probes: a small product of the engine's on each core every 50 ms while the profile \
         measures nodes (`before`) and the frames of each run (`after`) last, mean CPU times. `corrected` simulates \
         with every host's times multiplied by its core's probes of the run over those of the \
         profile; links stay as they are. A spec whose frames take less than 6 s runs three times, \

@@ -318,8 +318,8 @@ impl<'s, 'a> Turn<'s, 'a> {
             }
             _ => made.to_vec(),
         };
-        let moves: Vec<_> = self.demand.leaving(id, rank).cloned().collect();
-        for a in moves {
+        let moves = self.demand.leaving(id, rank).cloned();
+        for a in in_turn(rank, moves, |a| a.to) {
             if !a.region.minus_all(&made).is_empty() {
                 continue;
             }
@@ -345,4 +345,17 @@ impl<'s, 'a> Turn<'s, 'a> {
     fn step(&mut self, rank: Rank, step: Step) {
         self.shared.builder.step(rank, step);
     }
+}
+
+/// The order in which a rank sends what it has for several at once: first to the ranks behind it,
+/// then from rank 0 on.
+///
+/// Where all send to all, each is then the first receiver of one sender, the second of another, and
+/// so on. A port passes messages on one behind the other (those that a socket takes at once, that
+/// is): if all began with rank 0, the last rank's port would have nothing to do at first, and it
+/// would have its messages last.
+fn in_turn<T>(from: Rank, all: impl Iterator<Item = T>, to: impl Fn(&T) -> Rank) -> Vec<T> {
+    let (mut behind, before): (Vec<T>, Vec<T>) = all.partition(|each| to(each) > from);
+    behind.extend(before);
+    behind
 }

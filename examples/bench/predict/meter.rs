@@ -22,12 +22,13 @@ use rustix::time::{clock_gettime, ClockId};
 use crate::launch::own_program;
 use crate::ranks::numbers;
 
-/// Between two probes, each of which takes less than half a millisecond: hosts keep 98 % of a core.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Between two probes, each of which takes a millisecond at most: hosts keep 98 % of a core.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Runs of a probe, behind one that finds its numbers in no cache. The CPU time of a Run contains
 /// the interrupts that hit it, which say nothing of the core and may hit three in four where many
-/// messages come: the quickest one stands for all.
-const RUNS: usize = 32;
+/// messages come: the quickest one stands for all. And a core that has just woken takes 1.4 times
+/// as long for up to 0.6 ms (BENCHMARKS.md), which is of the sleep before: that is waited for.
+const RUNS: usize = 96;
 /// What the product reads and makes: all of it fits in the first cache.
 const SHAPE: [usize; 4] = [1, 64, 8, 8];
 /// A process on each core, until its stdin ends.

@@ -2,7 +2,7 @@
 
 use super::super::layout::{Making, Reduction, Summing};
 use super::super::Step;
-use super::Turn;
+use super::{in_turn, Turn};
 use crate::geometry::{shares_to_intervals, Region};
 use crate::ids::{ActivationId, NodeId, PartId, Rank, SumId};
 
@@ -48,7 +48,8 @@ impl Turn<'_, '_> {
         let mut arrivals = Vec::new();
         for (member, &(from, _)) in sum.members.iter().enumerate() {
             let source = (from, self.summands[&(id, member)]);
-            for (to, region) in boxes.iter().filter(|(to, _)| *to != from) {
+            let others = boxes.iter().filter(|(to, _)| *to != from);
+            for (to, region) in in_turn(from, others, |(to, _)| *to) {
                 let copy = self.some((*to, activation), region, sum_id, &[member]);
                 let transfer = self.transfer(source, (*to, copy), region.clone());
                 self.shared.builder.send(transfer);
