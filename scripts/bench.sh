@@ -4,7 +4,8 @@
 #   scripts/bench.sh              every part: at most about 25 minutes without `predict`
 #   scripts/bench.sh PART…        some of them: single two-stages interleaved transfer overlap
 #                                 waiting rendezvous startup memory splits overlap-net
-#                                 bytes compile pair-memory resident lab resting predict
+#                                 bytes compile pair-memory resident lab resting waking
+#                                 predict
 #
 # Samples and records go to results/DATE/ (RESULTS overrides the folder). SAMPLES (default 9) are
 # kept samples of each case, SECONDS_PER_CASE (default 20) the longest time for one, four times as

@@ -25,6 +25,7 @@ mod stages;
 mod startup;
 mod transfer;
 mod waiting;
+mod waking;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ use clap::Parser;
 use lab::Quota;
 use record::Record;
 
-const PARTS: [&str; 18] = [
+const PARTS: [&str; 19] = [
     "single",
     "two-stages",
     "interleaved",
@@ -54,6 +55,7 @@ const PARTS: [&str; 18] = [
     "resident",
     "lab",
     "resting",
+    "waking",
     "predict",
 ];
 
@@ -136,6 +138,7 @@ fn part(name: &str, models: &Path, quota: Quota) -> Result<Record> {
         "resident" => resident::resident(models),
         "lab" => lab_links::lab_links(quota),
         "resting" => resting::resting(quota),
+        "waking" => waking::waking(quota),
         _ => bail!("no such part; there are {}", PARTS.join(", ")),
     }
 }

@@ -21,8 +21,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use self::cases::{platforms, splits, Lab, Split, MODELS};
-pub use self::meter::meter;
 use self::meter::Meter;
+pub use self::meter::{meter, product, SHAPE};
 use self::run::{Profiled, SECONDS};
 use self::settle::settle;
 use self::table::{bars, line};

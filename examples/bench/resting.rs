@@ -69,11 +69,13 @@ pub fn resting(quota: Quota) -> Result<Record> {
     })
 }
 
-fn sleep(time: Duration) {
+/// Leaves the core to others.
+pub fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-fn spin(time: Duration) {
+/// Keeps it, with nothing to compute.
+pub fn spin(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         std::hint::spin_loop();

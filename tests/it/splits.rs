@@ -4,6 +4,7 @@
 mod exhaustive;
 mod kinds;
 mod oracles;
+mod order;
 mod random;
 mod real;
 mod refusals;

@@ -3,9 +3,10 @@
 //! A core of a shared machine is for a second half as fast as in the next: a neighbour has the
 //! other half of it, or its frequency falls. Levels are measured one after another, so that a
 //! table would have such seconds in some of its rows and not in others. A thread beside the
-//! compute thread, on the same core, runs a few small products every few hundredths of a second;
-//! what CPU time they took about a Run, over what they took in the mean, is how slow the core was
-//! for it.
+//! compute thread, on the same core, runs small products a few times a second; what CPU time the
+//! quickest of them took about a Run, over what it took in the mean, is how slow the core was for
+//! it. Others say less: interrupts hit them, and where the core did no arithmetic before, the first
+//! ones may take half as long again, so that a core would seem fast wherever works are long.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use anyhow::{anyhow, Result};
 
 use super::clock::thread_cpu;
 use super::constants::{Constants, Travelling};
-use super::fit::median;
 use super::little::one_node;
 use super::pass::filled;
 use super::unit::{whole, Sample};
@@ -26,17 +26,16 @@ use crate::graph::{Dtype, Op};
 use crate::ids::NodeId;
 use crate::model::cut::cut;
 
-/// Between two probes: 2 % of a fifth of a core.
-const PAUSE: Duration = Duration::from_millis(25);
-/// Runs of a probe, behind one that finds its numbers in no cache.
-const RUNS: usize = 16;
-/// Channels, rows and columns of a probe's product: all of it fits in the first cache.
+/// Between two probes, of 1.3 milliseconds at most: 3 % of a fifth of a core.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Runs of a probe, behind one that finds its numbers in no cache. Cores were seen to take up to
+/// 1.2 ms until they were as quick as they then stayed (BENCHMARKS.md).
+const RUNS: usize = 128;
+/// Channels, rows and columns of a probe's product: the first or the second cache has all of it.
 const CHANNELS: usize = 64;
 const ROWS: usize = 8;
 /// How long before and after a Run a probe still counts for it.
-const ABOUT: Duration = Duration::from_millis(250);
-/// What was longer than so many times the median met an interrupt.
-const LONGEST: f64 = 3.0;
+const ABOUT: Duration = Duration::from_millis(500);
 
 /// A thread that probes until `end`, or until this is dropped.
 pub struct Gauge {
@@ -98,12 +97,13 @@ fn probe(mut piece: Box<dyn Executable>, shape: &[usize], over: &AtomicBool) -> 
     let mut probes = vec![];
     while !over.load(Ordering::Relaxed) {
         piece.run(&input)?;
-        let before = thread_cpu();
+        let mut quickest = Duration::MAX;
         for _ in 0..RUNS {
+            let before = thread_cpu();
             piece.run(&input)?;
+            quickest = quickest.min(thread_cpu().saturating_sub(before));
         }
-        let took = thread_cpu().saturating_sub(before);
-        probes.push((Instant::now(), took.as_secs_f64() * 1e6));
+        probes.push((Instant::now(), quickest.as_secs_f64() * 1e6));
         std::thread::sleep(PAUSE);
     }
     Ok(Pace::of(probes, thread_cpu(), started.elapsed()))
@@ -120,12 +120,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    fn of(mut probes: Vec<(Instant, f64)>, cpu: Duration, wall: Duration) -> Self {
-        let all: Vec<f64> = probes.iter().map(|probe| probe.1).collect();
-        let most = LONGEST * median(&all);
-        probes
-            .iter_mut()
-            .for_each(|probe| probe.1 = probe.1.min(most));
+    fn of(probes: Vec<(Instant, f64)>, cpu: Duration, wall: Duration) -> Self {
         Self {
             mean: mean(&probes),
             probes,
@@ -156,24 +151,22 @@ mod tests {
     use crate::engine::tract::Tract;
 
     #[test]
-    fn a_second_in_which_a_core_is_half_as_fast_is_known() {
+    fn two_seconds_in_which_a_core_is_half_as_fast_is_known() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let slow = |ms| {
-            if (4000..5000).contains(&ms) {
+            if (4000..6000).contains(&ms) {
                 200.0
             } else {
                 100.0
             }
         };
-        let mut probes: Vec<_> = (0..400).map(|i| (at(i * 25), slow(i * 25))).collect();
-        // An interrupt.
-        probes[10].1 = 9000.0;
+        let probes = (0..40).map(|i| (at(i * 250), slow(i * 250))).collect();
         let pace = Pace::of(probes, Duration::ZERO, Duration::from_secs(10));
-        let fast = pace.slowness(at(7000), at(7100));
-        let slow = pace.slowness(at(4400), at(4500));
+        let fast = pace.slowness(at(8000), at(8100));
+        let slow = pace.slowness(at(5000), at(5100));
         assert!((slow / fast - 2.0).abs() < 1e-9, "{slow} / {fast}");
-        assert!((0.1 * slow + 0.9 * fast - 1.0).abs() < 0.01);
+        assert!((0.2 * slow + 0.8 * fast - 1.0).abs() < 0.01);
         assert_eq!(
             pace.slowness(at(60_000), at(60_001)),
             1.0,
@@ -186,9 +179,9 @@ mod tests {
     fn a_gauge_probes_until_its_end() {
         let engine = Tract::new(1).expect("an engine");
         let gauge = Gauge::start(&engine, 13).expect("a product");
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(4 * PAUSE);
         let pace = gauge.end().expect("probes");
-        assert!(pace.probes.len() > 3, "{}", pace.probes.len());
+        assert!(pace.probes.len() > 2, "{}", pace.probes.len());
         assert!(pace.mean > 0.0 && pace.share > 0.0 && pace.share < 1.0);
     }
 }
