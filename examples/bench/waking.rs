@@ -1,7 +1,7 @@
 //! How long a core is slow that has done no arithmetic for a while.
 //!
 //! The first Runs behind a sleep, or behind a loop of plain code, may take half as long again, for
-//! less than a millisecond: what a probe of a few Runs says of a core then depends on what the core
+//! a millisecond or so: what a probe of a few Runs says of a core then depends on what the core
 //! did before, not on how fast it is.
 
 use std::time::{Duration, Instant};
