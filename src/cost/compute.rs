@@ -40,6 +40,7 @@ impl Replay<'_> {
         };
         self.pass(rank);
         let clock = &mut self.ranks[rank];
+        us += clock.cold.longer(now, us, self.programs.waking[rank]);
         for (flow, cost) in clock.charges.drain(..) {
             us += cost * self.flows.share_left(flow, now);
         }
@@ -57,8 +58,8 @@ impl Replay<'_> {
             got: 0.0,
             counted: now,
         });
-        for (flow, left) in &mut clock.beside {
-            *left = self.flows.left(*flow, now);
+        for beside in &mut clock.beside {
+            beside.left = self.flows.left(beside.flow, now);
         }
         self.announce(rank);
     }
@@ -80,6 +81,7 @@ impl Replay<'_> {
         let Some(at) = self.ranks[rank].at(sequence) else {
             return;
         };
+        self.ranks[rank].cold.rests(self.now);
         let took = self.now - started;
         let turn = self.turn(sequence);
         self.ranks[rank].times.busy_us += took;

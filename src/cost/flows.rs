@@ -95,6 +95,11 @@ impl Flows {
         })
     }
 
+    /// Bytes a µs, as things are.
+    pub fn rate(&self, id: usize) -> f64 {
+        self.flows[id].as_ref().map_or(0.0, |flow| flow.rate)
+    }
+
     /// The share of its bytes that are.
     pub fn share_left(&self, id: usize, now: f64) -> f64 {
         let bytes = self.flows[id]

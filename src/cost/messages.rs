@@ -1,6 +1,6 @@
 //! Messages on clocks: from the step that sends to the frame that takes, after `runner/drive.rs`.
 
-use super::rank::Pause;
+use super::rank::{Beside, Pause};
 use super::replay::{Event, Message, Replay};
 use super::Kind;
 use crate::ids::TransferId;
@@ -33,8 +33,18 @@ impl Replay<'_> {
             started: self.now,
             flow: usize::MAX,
         });
-        let at = self.main_turn(rank);
+        let bytes = self.programs.bytes[transfer.index()].min(EAGER);
+        let at = self.main_turn(rank, bytes);
         self.push(at, Event::Start(message));
+    }
+
+    /// How long a main thread has the core for a message of which it hands on so many bytes: longer
+    /// where messages that move meanwhile interrupt it, as they do a Run.
+    pub(super) fn main_us(&self, rank: usize, bytes: u64) -> f64 {
+        let (each, byte) = self.programs.message_us[rank];
+        let flows = self.ranks[rank].beside.iter();
+        let lost = flows.map(|beside| self.flows.rate(beside.flow) * beside.byte_us);
+        (each + byte * bytes as f64) / (1.0 - lost.sum::<f64>().min(MOST_LOST))
     }
 
     /// A message sets out, behind those of the same two ranks that went before.
@@ -77,8 +87,13 @@ impl Replay<'_> {
                 if cost > 0.0 {
                     self.charge(rank, flow, cost);
                 }
-                if self.programs.beside_us[rank] > 0.0 {
-                    self.ranks[rank].beside.push((flow, bytes as f64));
+                let byte_us = self.programs.beside_byte_us(rank, bytes);
+                if byte_us > 0.0 {
+                    self.ranks[rank].beside.push(Beside {
+                        flow,
+                        left: bytes as f64,
+                        byte_us,
+                    });
                 }
             }
         }
@@ -115,17 +130,17 @@ impl Replay<'_> {
         let Some(busy) = &mut clock.busy else {
             return 0.0;
         };
-        let mut moved = 0.0;
-        for (flow, before) in &mut clock.beside {
-            let left = self.flows.left(*flow, now);
-            moved += *before - left;
-            *before = left;
+        let mut lost = 0.0;
+        for beside in &mut clock.beside {
+            let left = self.flows.left(beside.flow, now);
+            lost += (beside.left - left) * beside.byte_us;
+            beside.left = left;
         }
         let time = now - busy.counted;
         let ran = if time > 0.0 { busy.got / time } else { 0.0 };
         let most = MOST_LOST * busy.got;
         (busy.got, busy.counted) = (0.0, now);
-        (moved * ran * self.programs.beside_us[rank]).min(most)
+        (lost * ran).min(most)
     }
 
     /// An end of the message that opens a frame.
@@ -169,7 +184,7 @@ impl Replay<'_> {
                 let clock = &mut self.ranks[rank];
                 clock.moving -= usize::from(is_half_way(rank == from, bytes));
                 clock.charges.retain(|charge| charge.0 != flow);
-                clock.beside.retain(|beside| beside.0 != flow);
+                clock.beside.retain(|beside| beside.flow != flow);
             }
             self.ranks[from].bucket.wake();
             // The next one may get this flow's number.
@@ -195,7 +210,7 @@ impl Replay<'_> {
 
     pub(super) fn arrived(&mut self, message: usize) {
         let [_, to] = self.ends(self.messages[message].transfer);
-        match self.main_turn(to) {
+        match self.main_turn(to, 0) {
             at if at > self.now => self.push(at, Event::Delivered(message)),
             _ => self.deliver(message),
         }

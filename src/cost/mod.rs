@@ -28,6 +28,7 @@ mod program;
 mod rank;
 mod replay;
 mod tables;
+mod waking;
 mod work;
 
 pub use binds::{Bound, Place};

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::tables::{Speedometer, Units};
+use super::waking::Waking;
 use super::{CostError, Works};
 use crate::geometry::Region;
 use crate::graph::{activation_bytes, Graph};
 use crate::ids::{PartId, PieceId, Rank, TransferId};
 use crate::plan::{transfer_bytes, Plan, RankPlan, Step};
-use crate::platform::{Host, Platform, Quota, LOOK_BESIDE_US, LOOK_US};
+use crate::platform::{Host, Platform, Quota, LOOK_BESIDE_US, LOOK_US, SHORT_BYTES};
 
 /// µs of CPU for a frame with little in it: rank 0's reading and writing threads wake up, call and
 /// sort scores. As measured on hosts of 0.2 core.
@@ -50,8 +51,11 @@ pub struct Programs {
     pub message_us: Vec<(f64, f64)>,
     /// For each rank: µs of a look at messages, and of one beside a Run.
     pub looks_us: Vec<(f64, f64)>,
-    /// For each rank: µs that a Run loses to each byte of its messages that moves beside it.
-    pub beside_us: Vec<f64>,
+    /// For each rank: what a wait makes the steps behind it take longer.
+    pub waking: Vec<Waking>,
+    /// For each rank: µs that a Run loses to each byte of its messages that moves beside it, of the
+    /// first `SHORT_BYTES` of a message and of the rest.
+    pub beside_us: Vec<(f64, f64)>,
     /// For each rank: its host's quota of CPU time, and the compute threads that share it.
     pub quotas: Vec<(Option<Quota>, usize)>,
     /// Ranks that compute on one core, each rank once.
@@ -119,9 +123,8 @@ pub fn programs(
             .collect(),
         message_us: each(&of_ranks, message_us),
         looks_us: each(&of_ranks, looks_us),
-        beside_us: each(&of_ranks, |host| {
-            host.speed.beside_us_per_mb.unwrap_or(0.0) / 1e6
-        }),
+        waking: each(&of_ranks, Waking::of),
+        beside_us: each(&of_ranks, beside_us),
         quotas: each(&of_ranks, |host| (host.quota, threads(host))),
         cores,
         core_of,
@@ -140,6 +143,13 @@ fn message_us(host: &Host) -> (f64, f64) {
     (speed.message_us.unwrap_or(0.0), each_byte)
 }
 
+fn beside_us(host: &Host) -> (f64, f64) {
+    let speed = host.speed;
+    let long = speed.beside_us_per_mb.unwrap_or(0.0);
+    let short = speed.beside_short_us_per_mb.unwrap_or(long);
+    (short / 1e6, long / 1e6)
+}
+
 fn looks_us(host: &Host) -> (f64, f64) {
     let speed = host.speed;
     let look_us = speed.look_us.unwrap_or(LOOK_US);
@@ -152,6 +162,13 @@ fn threads(host: &Host) -> usize {
 }
 
 impl Programs {
+    /// µs that a rank's Run loses to each byte of a message of so many that moves beside it.
+    pub(super) fn beside_byte_us(&self, rank: usize, bytes: u64) -> f64 {
+        let (short, long) = self.beside_us[rank];
+        let first = bytes.min(SHORT_BYTES);
+        (first as f64 * short + (bytes - first) as f64 * long) / bytes.max(1) as f64
+    }
+
     /// The ranks on a rank's core, itself among them.
     pub(super) fn mates(&self, rank: usize) -> &[usize] {
         &self.cores[self.core_of[rank]]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::bucket::Bucket;
 use super::program::Op;
+use super::waking::Cold;
 use crate::ids::TransferId;
 use crate::platform::Quota;
 
@@ -44,6 +45,15 @@ pub(super) struct Busy {
     pub counted: f64,
 }
 
+/// A message under way beside a rank's Runs.
+pub(super) struct Beside {
+    pub flow: usize,
+    /// Bytes to go when they were counted last.
+    pub left: f64,
+    /// µs that a Run loses to each of them.
+    pub byte_us: f64,
+}
+
 /// One rank.
 #[derive(Default)]
 pub(super) struct Clock {
@@ -52,18 +62,17 @@ pub(super) struct Clock {
     pub open: Vec<Frame>,
     pub busy: Option<Busy>,
     pub bucket: Bucket,
+    pub cold: Cold,
     /// Long messages under way, either way.
     pub moving: usize,
     /// Which announced end of a step is the right one.
     pub generation: u32,
-    /// When the main thread has time for the next message.
-    pub main_free: f64,
     /// Messages that came before their frame was opened.
     pub early: HashMap<u64, Vec<TransferId>>,
     /// Flows whose compute time nothing has paid yet, with it.
     pub charges: Vec<(usize, f64)>,
-    /// Flows that this rank is an end of, and their bytes to go when they were counted last.
-    pub beside: Vec<(usize, f64)>,
+    /// Flows that this rank is an end of.
+    pub beside: Vec<Beside>,
     pub times: Times,
 }
 

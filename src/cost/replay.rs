@@ -89,6 +89,8 @@ pub(super) struct Replay<'a> {
     pub(super) heap: BinaryHeap<Reverse<(Moment, Event)>>,
     pub(super) caused: u64,
     pub(super) ranks: Vec<Clock>,
+    /// For each core, when the main threads of its ranks have time for the next message.
+    pub(super) main_free: Vec<f64>,
     pub(super) head: Head,
     pub(super) routes: Vec<Route>,
     /// α from rank 0 to every rank.
@@ -139,6 +141,7 @@ pub(super) fn replay(
         ranks: (0..plan.ranks.len())
             .map(|rank| Clock::of(programs.quotas[rank], programs.looks_us[rank].0))
             .collect(),
+        main_free: vec![0.0; programs.cores.len()],
         head: Head::new(plan.window, total),
         routes,
         notices,
@@ -222,15 +225,18 @@ impl Replay<'_> {
         }
     }
 
-    /// When a rank's main thread gets to a message that is there now; it is then busy with it.
-    pub(super) fn main_turn(&mut self, rank: usize) -> f64 {
+    /// When a rank's main thread gets to a message that is there now; it is then busy with it, and
+    /// with `bytes` of it that it hands on.
+    pub(super) fn main_turn(&mut self, rank: usize, bytes: u64) -> f64 {
         self.pass(rank);
+        let took = self.main_us(rank, bytes);
         let clock = &mut self.ranks[rank];
         clock.bucket.wake();
         // Where the host stands still its main thread does, too, whatever the other one has to do.
         let there = clock.bucket.pause();
-        let at = clock.main_free.max(self.now + there);
-        clock.main_free = at + self.programs.message_us[rank].0;
+        let free = &mut self.main_free[self.programs.core_of[rank]];
+        let at = free.max(self.now + there);
+        *free = at + took;
         at
     }
 
@@ -252,7 +258,7 @@ impl Replay<'_> {
             }
             for rank in 1..self.ranks.len() {
                 self.notice(0);
-                let at = self.main_turn(0) + self.notices[rank];
+                let at = self.main_turn(0, 0) + self.notices[rank];
                 self.push(at, Event::Opening(rank, sequence));
             }
             self.ranks[0].announced.push_back(sequence);

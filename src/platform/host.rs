@@ -59,6 +59,10 @@ pub const LOOK_US: f64 = 20.0;
 /// See [`LOOK_US`].
 pub const LOOK_BESIDE_US: f64 = 17.0;
 
+/// How much of a message is short: it comes in more and smaller packets, for its length, and is
+/// waited for as long as its bytes take.
+pub const SHORT_BYTES: u64 = 128_000;
+
 /// `speed:` of one rank, with the host's other ranks busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Speed {
@@ -77,6 +81,14 @@ pub struct Speed {
     pub look_us: Option<f64>,
     /// `look_beside_us:` and beside a Run, in µs. Default: [`LOOK_BESIDE_US`].
     pub look_beside_us: Option<f64>,
+    /// `wake_us:` CPU time that the compute thread's first step behind a wait takes longer, in µs.
+    /// Default: 0.
+    pub wake_us: Option<f64>,
+    /// `wake_us_per_ms:` and the first 1000 µs of steps behind it, in µs. Default: 0.
+    pub wake_us_per_ms: Option<f64>,
+    /// `beside_short_us_per_mb:` likewise, of the first [`SHORT_BYTES`] of each message. Default:
+    /// `beside_us_per_mb`.
+    pub beside_short_us_per_mb: Option<f64>,
     /// `beside_us_per_mb:` CPU time that a Run loses to 10⁶ bytes of messages that move beside it,
     /// to interrupts and to looks at them, in µs. Default: 0.
     pub beside_us_per_mb: Option<f64>,
@@ -160,6 +172,11 @@ impl Host {
                 message_us_per_mb: s.message_us_per_mb.or(of.speed.message_us_per_mb),
                 look_us: s.look_us.or(of.speed.look_us),
                 look_beside_us: s.look_beside_us.or(of.speed.look_beside_us),
+                wake_us: s.wake_us.or(of.speed.wake_us),
+                wake_us_per_ms: s.wake_us_per_ms.or(of.speed.wake_us_per_ms),
+                beside_short_us_per_mb: s
+                    .beside_short_us_per_mb
+                    .or(of.speed.beside_short_us_per_mb),
                 beside_us_per_mb: s.beside_us_per_mb.or(of.speed.beside_us_per_mb),
             },
             times: match self.times.is_empty() {

@@ -140,8 +140,11 @@ fn speed(at: &At) -> Result<Speed, Fault> {
         "message_us",
         "message_us_per_mb",
         "beside_us_per_mb",
+        "beside_short_us_per_mb",
         "look_us",
         "look_beside_us",
+        "wake_us",
+        "wake_us_per_ms",
     ])?;
     let fast = |key, unit| keys.get(key).map(|at| rate(&at, unit)).transpose();
     let time = |key| keys.get(key).map(|at| us(&at)).transpose();
@@ -152,8 +155,11 @@ fn speed(at: &At) -> Result<Speed, Fault> {
         message_us: time("message_us")?,
         message_us_per_mb: time("message_us_per_mb")?,
         beside_us_per_mb: time("beside_us_per_mb")?,
+        beside_short_us_per_mb: time("beside_short_us_per_mb")?,
         look_us: time("look_us")?,
         look_beside_us: time("look_beside_us")?,
+        wake_us: time("wake_us")?,
+        wake_us_per_ms: time("wake_us_per_ms")?,
     })
 }
 

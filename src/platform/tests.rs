@@ -9,7 +9,8 @@ hosts:
   - {name: pi4, count: 0, threads: 4, memory_mib: 3800,
      watts: {idle: 2.7, compute: 6.4, transmit: 3.1},
      speed: {gmac_per_s: 8.1, gb_per_s: 3.9, run_us: 40, message_us: 25, message_us_per_mb: 300,
-     beside_us_per_mb: 900, look_us: 31, look_beside_us: 22},
+     beside_us_per_mb: 900, beside_short_us_per_mb: 1700, look_us: 31,
+     look_beside_us: 22, wake_us: 14, wake_us_per_ms: 90},
      times: [{work: "Conv k3x3 1x3x8x8", node: conv1,
      us: 5200.5,
      rows: {1: 60, 14: 400}, channels: {8: 900}, terms: {4: 1e3}}]}

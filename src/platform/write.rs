@@ -90,8 +90,11 @@ fn write_host(text: &mut String, host: &Host) {
         message_us,
         message_us_per_mb,
         beside_us_per_mb,
+        beside_short_us_per_mb,
         look_us,
         look_beside_us,
+        wake_us,
+        wake_us_per_ms,
     } = host.speed;
     let speed = [
         ("gmac_per_s", gmac_per_s),
@@ -100,8 +103,11 @@ fn write_host(text: &mut String, host: &Host) {
         ("message_us", message_us),
         ("message_us_per_mb", message_us_per_mb),
         ("beside_us_per_mb", beside_us_per_mb),
+        ("beside_short_us_per_mb", beside_short_us_per_mb),
         ("look_us", look_us),
         ("look_beside_us", look_beside_us),
+        ("wake_us", wake_us),
+        ("wake_us_per_ms", wake_us_per_ms),
     ];
     measures(text, "speed", &speed);
     if !host.times.is_empty() {

@@ -125,8 +125,11 @@ fn drifted(net: &Net, platform: &Path, drifts: &BTreeMap<usize, f64>) -> Result<
             &mut speed.message_us,
             &mut speed.message_us_per_mb,
             &mut speed.beside_us_per_mb,
+            &mut speed.beside_short_us_per_mb,
             &mut speed.look_us,
             &mut speed.look_beside_us,
+            &mut speed.wake_us,
+            &mut speed.wake_us_per_ms,
         ] {
             *us = us.map(|us| us * drift);
         }

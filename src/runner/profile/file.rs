@@ -10,7 +10,7 @@ use super::looks::Looks;
 use super::talk::Cost;
 use super::unit::Unit;
 use crate::graph::{macs, Graph};
-use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing};
+use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing, SHORT_BYTES};
 
 /// One host, as its ranks found it.
 pub struct Measured {
@@ -73,7 +73,6 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
     let model_macs: u64 = graph.node_ids().map(|id| macs(graph, id)).sum();
     let model_us = mean(&|times| Some(sum(units, times) * scale(units, times, usual)));
     let gmacs = model_us.map(|us| model_macs as f64 / us / 1e3);
-    let (message_us, message_us_per_mb, beside_us_per_mb) = messages(host);
     let quota = times.first().and_then(|times| times.quota);
     Host {
         name: host.name.clone(),
@@ -83,11 +82,11 @@ fn host_entry(graph: &Graph, units: &[Unit], host: &Measured, usual: f64) -> Hos
             gmac_per_s: gmacs.filter(|&rate| rate > 0.0).map(rounded),
             gb_per_s: mean(&|times| Some(times.bytes_per_us / 1e3)).map(rounded),
             run_us: mean(&|times| Some(times.run_us)).map(rounded),
-            message_us,
-            message_us_per_mb,
-            beside_us_per_mb,
+            wake_us: mean(&|times| Some(times.waking_us?.0)).map(rounded),
+            wake_us_per_ms: mean(&|times| Some(times.waking_us?.1)).map(rounded),
             look_us: look(host, |looks| looks.alone),
             look_beside_us: look(host, |looks| looks.beside),
+            ..messages(host)
         },
         times: timings(graph, units, &times, usual),
         quota: quota.map(|(cores, burst_us)| Quota { cores, burst_us }),
@@ -175,9 +174,8 @@ fn scale(units: &[Unit], times: &RankTimes, usual: f64) -> f64 {
     fused(units, times).map_or(usual, |own| (own + usual) / 2.0)
 }
 
-/// `message_us`, `message_us_per_mb`, `beside_us_per_mb`: CPU time of a message at this host, in
-/// the same time as all others.
-fn messages(host: &Measured) -> (Option<f64>, Option<f64>, Option<f64>) {
+/// What messages cost at this host, in the same CPU time as all others.
+fn messages(host: &Measured) -> Speed {
     let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
     let all = host.ranks.iter().flat_map(|(_, links)| &links.costs);
     let median_of = |bytes: usize, pick: fn(&Cost) -> f64| {
@@ -187,22 +185,35 @@ fn messages(host: &Measured) -> (Option<f64>, Option<f64>, Option<f64>) {
     };
     let sizes = all.clone().map(|one| one.0);
     let (Some(short), Some(long)) = (sizes.clone().min(), sizes.max()) else {
-        return (None, None, None);
+        return Speed::default();
     };
-    let (short_mb, long_mb) = (short as f64 / 1e6, long as f64 / 1e6);
-    let (short, own) = (
-        median_of(short, |cost| cost.own),
-        median_of(long, |cost| cost.own),
-    );
-    let per_mb = match long_mb > short_mb {
-        true => ((own - short) / (long_mb - short_mb)).max(0.0),
-        false => 0.0,
-    };
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    let own = [short, long].map(|bytes| (mb(bytes), median_of(bytes, |cost| cost.own)));
+    let per_mb = slope(own);
     // The short one is not empty.
-    let each = (short - per_mb * short_mb).max(0.0);
-    let beside = median_of(long, |cost| cost.beside) / long_mb;
+    let each = (own[0].1 - per_mb * own[0].0).max(0.0);
     let some = |us: f64| us.is_finite().then(|| rounded(us));
-    (some(each), some(per_mb), some(beside))
+    let first = SHORT_BYTES as usize;
+    let beside = [first, long].map(|bytes| (mb(bytes), median_of(bytes, |cost| cost.beside)));
+    let (first_us, long_us) = (beside[0].1, beside[1].1);
+    Speed {
+        message_us: some(each),
+        message_us_per_mb: some(per_mb),
+        beside_us_per_mb: match first_us.is_finite() {
+            true => some(slope(beside)),
+            false => some(long_us / mb(long)),
+        },
+        beside_short_us_per_mb: some(first_us / mb(first)),
+        ..Speed::default()
+    }
+}
+
+/// How much more for each 10⁶ bytes from one point to a longer one; 0 where it is less.
+fn slope([short, long]: [(f64, f64); 2]) -> f64 {
+    match long.0 > short.0 {
+        true => ((long.1 - short.1) / (long.0 - short.0)).max(0.0),
+        false => 0.0,
+    }
 }
 
 /// CPU time of a look, in the same time as all others.

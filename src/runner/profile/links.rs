@@ -17,6 +17,7 @@ use super::talk::{resting, Cost, Talk, Way};
 use crate::comm::collective::agree;
 use crate::comm::{Link, LinkError, Mailbox};
 use crate::ids::Rank;
+use crate::platform::SHORT_BYTES;
 
 use super::super::job::End;
 use super::super::setup::pump;
@@ -30,9 +31,13 @@ const TRIPS: (u32, u32) = (3, 20);
 /// Which of a pair's time is for it alone, beside a flood, and for CPU time.
 const PARTS: [f64; 3] = [0.45, 0.25, 0.3];
 /// Messages whose CPU time is measured, and which part of the time that is left for it: a short one
-/// that is header and payload apart, as nearly all of a frame are; and a long one, of whose
-/// interrupts there must be many.
-const CPU_SIZES: [(usize, f64); 2] = [(16_000, 0.15), (1_000_000, 1.0)];
+/// that is header and payload apart, as nearly all of a frame are; one as long as is still short
+/// to a Run beside it; and a long one, of whose interrupts there must be many.
+const CPU_SIZES: [(usize, f64); 3] = [
+    (16_000, 0.15),
+    (SHORT_BYTES as usize, 0.4),
+    (1_000_000, 1.0),
+];
 
 /// What one rank found out about messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

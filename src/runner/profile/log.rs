@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::gauge::Pace;
 use super::ladder::{levels, Level};
 use super::stopwatch::{Lap, Stopwatch};
+use super::waking::{line, Woken};
 use crate::platform::Quota;
 
 /// The times of one rank, engine's cost per Run included: in µs of wall time, or, where there is a
@@ -19,6 +20,9 @@ pub struct RankTimes {
     pub run_us: f64,
     /// Bytes that are read and written in a µs, by copying.
     pub bytes_per_us: f64,
+    /// What a Run takes longer behind a wait: in any case, and for each of the first 1000 µs; none
+    /// where it was not measured.
+    pub waking_us: Option<(f64, f64)>,
     /// The whole model as one piece; none where there was no memory or time for it.
     pub model_us: Option<f64>,
     /// For each unit, each level that was measured: amount and time.
@@ -47,6 +51,8 @@ pub struct Log {
     pub copies: (f64, Vec<Lap>),
     /// The whole model.
     pub model: Vec<Lap>,
+    /// Runs behind a sleep.
+    pub woken: Vec<Woken>,
     /// For each unit, by level: amount and laps.
     units: Vec<BTreeMap<usize, (usize, Vec<Lap>)>>,
     /// Levels measured at least once.
@@ -71,6 +77,11 @@ impl Log {
         let entry = self.units[unit].entry(level).or_default();
         entry.0 = amount;
         entry.1.append(laps);
+    }
+
+    /// Several threads have no CPU time of their own to compare.
+    fn waking(&self, threads: usize) -> Option<(f64, f64)> {
+        (threads == 1).then(|| line(&self.woken)).flatten()
     }
 
     /// The times that the laps say, on a core that was as fast as `pace` says.
@@ -101,6 +112,9 @@ impl Log {
             threads,
             run_us,
             bytes_per_us: bytes / copy_us.max(1e-3),
+            waking_us: self
+                .waking(threads)
+                .map(|(us, per_ms)| (us * factor, per_ms * factor)),
             model_us: model.map(|us| us * factor),
             units: units.collect(),
             wall_per_cpu,

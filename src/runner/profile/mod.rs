@@ -27,6 +27,7 @@ mod stopwatch;
 mod talk;
 mod teller;
 mod unit;
+mod waking;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -22,6 +22,7 @@ use super::log::{Log, RankTimes};
 use super::overhead::{empty_run, Copy};
 use super::pass::{filled, pass, passes, Loaded};
 use super::unit::{sample, whole, Sample, Unit};
+use super::waking::wake;
 use crate::engine::tract::Tract;
 use crate::engine::Engine;
 use crate::geometry::Region;
@@ -35,6 +36,9 @@ const SWEEPS: usize = 20;
 /// where that leaves time for more. All nodes are scaled by what it takes: in one place alone, a
 /// machine that stood still for some seconds would be in every one.
 const LAST_HALVES: Level = Level::Part(Along::Terms, 0);
+/// The level whose Runs are done behind a sleep as well: most of them are as long as pieces between
+/// messages.
+const WOKEN: Level = Level::Part(Along::Rows, 1);
 /// The whole model takes about as long as its nodes: what must be left, in multiples of that.
 const TIME_FOR_MORE: u32 = 3;
 /// Passes that count over what most of a plan is made of, at least: of one alone nobody knows
@@ -161,6 +165,9 @@ impl Bench<'_> {
             passes(&mut loaded, least, end)?;
             let (load, run) = (ready - before, thread_cpu() - ready);
             log::debug!("{level:?}: CPU time {load:.3?} to load, {run:.3?} to run");
+            if level == WOKEN {
+                log.woken.append(&mut wake(&mut loaded)?);
+            }
             for one in &mut loaded {
                 log.take((one.unit, index), one.amount, &mut one.laps);
             }

@@ -46,6 +46,11 @@ impl Lap {
     pub fn is_long(&self) -> bool {
         self.cpu >= LONG
     }
+
+    /// CPU time of the thread that ran it, in µs.
+    pub fn cpu_us(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6
+    }
 }
 
 /// Measures a Run on this thread.

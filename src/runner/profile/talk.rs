@@ -21,6 +21,7 @@ use super::beside::{Beside, Taken};
 use super::clock::thread_cpu;
 use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
 use crate::ids::Rank;
+use crate::platform::SHORT_BYTES;
 
 const NOTES: Channel = Channel::Control;
 const NOTE_TAG: u32 = 0;
@@ -31,8 +32,8 @@ const TAG: u32 = 0;
 /// waits, has used up its quota as often as not.
 const REST: (Duration, Duration) = (Duration::from_millis(12), Duration::from_millis(30));
 
-/// Messages from which on the interrupts that they cause are counted: short messages cause few.
-const LONG: usize = 1_000_000;
+/// Messages from which on the interrupts that they cause are counted: shorter ones cause few.
+const COUNTED: usize = SHORT_BYTES as usize;
 /// The largest part of a Run that messages are taken to cost.
 const MOST_LOST: f64 = 0.9;
 
@@ -240,7 +241,7 @@ impl<'a> Talk<'a> {
     /// Waits as beside a Run from here on, and beside one where messages are long.
     fn begin(&mut self, kind: u32, bytes: usize) {
         self.beside = kind == BESIDE;
-        if self.beside && bytes >= LONG {
+        if self.beside && bytes >= COUNTED {
             self.run = Beside::start();
         }
     }

@@ -68,8 +68,8 @@ fn what_was_injected_into_links_is_found_again() {
             assert!(rates.contains(&rate), "{rate} MB/s, {pair:?}");
         }
     }
-    let both_ends = found.iter().all(|rank| rank.costs.len() == 4);
-    assert!(both_ends, "two sizes with either other rank: {found:?}");
+    let both_ends = found.iter().all(|rank| rank.costs.len() == 6);
+    assert!(both_ends, "three sizes with either other rank: {found:?}");
     let costs = found.iter().flat_map(|rank| &rank.costs);
     assert!(costs.into_iter().all(|(_, cost)| cost.own > 0.0));
 }
@@ -91,6 +91,7 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
                 vec![(Level::Whole, 0, 110.0), (half, 7, 60.0)]
             })
             .collect(),
+        waking_us: Some((14.0, 90.0)),
         wall_per_cpu: 1.0,
         factor: 1.0,
         quota: None,
@@ -98,7 +99,7 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
         sweeps: 1,
         seconds: 40.0,
     };
-    // 20 µs each and 2 ms for 10⁶ bytes; 3 ms of a Run beside them.
+    // 20 µs each and 2 ms for 10⁶ bytes; 5 ms of a Run beside them, and 3 ms behind the first.
     let cost = |own, beside| Cost { own, beside };
     let links = RankLinks {
         pairs: vec![],
@@ -106,7 +107,11 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
             alone: 31e-6,
             beside: 22e-6,
         },
-        costs: vec![(16_000, cost(52e-6, 0.0)), (1_000_000, cost(2020e-6, 3e-3))],
+        costs: vec![
+            (16_000, cost(52e-6, 0.0)),
+            (128_000, cost(276e-6, 640e-6)),
+            (1_000_000, cost(2020e-6, 3256e-6)),
+        ],
     };
     let second = RankLinks {
         costs: vec![],
@@ -127,6 +132,9 @@ fn units_of_a_file_add_up_to_the_model_and_parts_are_scaled_alike() {
     assert_eq!(host.speed.look_us, Some(31.0));
     assert_eq!(host.speed.look_beside_us, Some(22.0));
     assert_eq!(host.speed.beside_us_per_mb, Some(3000.0));
+    assert_eq!(host.speed.beside_short_us_per_mb, Some(5000.0));
+    assert_eq!(host.speed.wake_us, Some(14.0));
+    assert_eq!(host.speed.wake_us_per_ms, Some(90.0));
     assert_eq!(host.times.len(), units.len());
     for timing in &host.times {
         assert_eq!(

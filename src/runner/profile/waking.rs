@@ -1,0 +1,105 @@
+//! What Runs take longer behind a wait than one behind the other.
+//!
+//! In a frame of pieces between messages the compute thread waits before most Runs. The core then
+//! sleeps or does something else, and is slower at first (`cost/waking.rs`). So each Run of a level
+//! is done once more behind a sleep, and what it took longer follows a line: so much in any case,
+//! and so much for each µs of the first millisecond.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::fit::median;
+use super::pass::{pass, Loaded};
+
+/// The sleep before a Run: as long as a layer's messages take.
+const SLEEP: Duration = Duration::from_millis(2);
+/// What is slow behind it, in µs.
+const SLOW_US: f64 = 1000.0;
+/// A line needs short Runs and long ones, so many µs apart.
+const APART_US: f64 = 50.0;
+
+/// A Run as it usually is, and what it took longer behind a sleep: µs of CPU.
+pub type Woken = (f64, f64);
+
+/// Runs each piece that has laps once more behind a sleep; the lap does not count among them.
+///
+/// # Errors
+/// One line of the engine's.
+pub fn wake(loaded: &mut [Loaded]) -> Result<Vec<Woken>> {
+    let mut woken = vec![];
+    for one in loaded.iter_mut().filter(|one| !one.laps.is_empty()) {
+        std::thread::sleep(SLEEP);
+        let usual = median(&one.laps.iter().map(|lap| lap.cpu_us()).collect::<Vec<_>>());
+        pass(std::slice::from_mut(one))?;
+        if let Some(lap) = one.laps.pop() {
+            woken.push((usual, lap.cpu_us() - usual));
+        }
+    }
+    Ok(woken)
+}
+
+/// µs in any case, and for each 1000 µs of the first; none where nothing was measured. The line
+/// goes through the means of the shorter and of the longer half, without the tenth of them that was
+/// lengthened most and the tenth that was lengthened least: something disturbed those. A core wakes
+/// at once or late, so that a median would be of either kind.
+pub fn line(woken: &[Woken]) -> Option<(f64, f64)> {
+    let mut sorted: Vec<Woken> = woken
+        .iter()
+        .map(|&(usual, longer)| (usual.min(SLOW_US), longer))
+        .collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (short, long) = sorted.split_at(sorted.len() / 2);
+    if long.is_empty() {
+        return None;
+    }
+    let (short, long) = (middle(short), middle(long));
+    if short.0.is_nan() || long.0 - short.0 < APART_US {
+        let (usual, longer) = middle(&sorted);
+        return Some((0.0, (longer / usual).max(0.0) * 1000.0));
+    }
+    let share = ((long.1 - short.1) / (long.0 - short.0)).max(0.0);
+    Some(((short.1 - share * short.0).max(0.0), share * 1000.0))
+}
+
+/// The mean Run without those that were disturbed; NaN of none.
+fn middle(part: &[Woken]) -> Woken {
+    let mut sorted = part.to_vec();
+    sorted.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let tenth = sorted.len() / 10;
+    let kept = &sorted[tenth..sorted.len() - tenth];
+    let mean = |of: fn(&Woken) -> f64| kept.iter().map(of).sum::<f64>() / kept.len() as f64;
+    (mean(|woken| woken.0), mean(|woken| woken.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: Option<(f64, f64)>, wanted: (f64, f64)) {
+        let (us, per_ms) = found.expect("a line");
+        let same = (us - wanted.0).abs() < 1.0 && (per_ms - wanted.1).abs() < 2.0;
+        assert!(same, "{us} {per_ms}");
+    }
+
+    #[test]
+    fn a_line_is_found_whatever_disturbed_some() {
+        let longer = |usual: f64| 14.0 + 0.09 * usual.min(1000.0);
+        let mut woken: Vec<Woken> = (1..=60)
+            .map(|i| f64::from(i) * 25.0)
+            .map(|usual| (usual, longer(usual)))
+            .collect();
+        for disturbed in woken.iter_mut().step_by(16) {
+            disturbed.1 += if disturbed.0 < 700.0 { 400.0 } else { -400.0 };
+        }
+        near(line(&woken), (14.0, 90.0));
+    }
+
+    #[test]
+    fn runs_of_one_length_say_a_share_only() {
+        near(line(&vec![(5000.0, 100.0); 9]), (0.0, 100.0));
+        near(line(&[(200.0, 30.0)]), (0.0, 150.0));
+        near(line(&vec![(5000.0, -100.0); 9]), (0.0, 0.0));
+        assert_eq!(line(&[]), None);
+    }
+}
