@@ -1,8 +1,8 @@
 //! Hosts that share a core: containers, virtual machines, the edge lab's hosts.
 //!
 //! Where a platform says so (`core:`), Runs that their hosts' quotas let compute at the same time
-//! take turns, each as fast as its share of the core. What main threads do is too short to matter
-//! here.
+//! take turns, each as fast as its share of the core. Main threads take turns with each other
+//! (`Replay::main_turn`), not with Runs, which they interrupt.
 
 use super::bucket::Bucket;
 use super::rank::Clock;

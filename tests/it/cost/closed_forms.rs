@@ -186,21 +186,73 @@ fn messages_take_a_single_thread_from_its_runs() {
 #[test]
 fn a_run_pays_for_what_moves_beside_it() {
     let (graph, plan, [c0, c1], [y, z]) = two_stages(6);
-    let speed = "{gmac_per_s: 0.001, gb_per_s: 1e12, beside_us_per_mb: 100000}";
-    let text = format!(
-        "{{hosts: [{{name: h, count: 2, speed: {speed}}}], network: {}}}",
-        network(100)
-    );
-    let cost = replay(&graph, &plan, &Platform::parse("t", &text).unwrap(), 60);
-    // Rank 1 computes all the time, so that all of its messages move beside a Run.
-    let found = (cost.frames[50].landed_us - cost.frames[40].landed_us) / 10.0;
-    let wanted = c1 + 0.1 * (y + z);
-    assert!((found - wanted).abs() < 3.0, "{found} {wanted}");
+    let platform = |beside: &str| {
+        let speed = format!("{{gmac_per_s: 0.001, gb_per_s: 1e12, {beside}}}");
+        let host = format!("{{name: h, count: 2, speed: {speed}}}");
+        let text = format!("{{hosts: [{host}], network: {}}}", network(100));
+        Platform::parse("t", &text).unwrap()
+    };
+    for (beside, byte_us) in [
+        ("beside_us_per_mb: 100000", 0.1),
+        // Both messages are short.
+        (
+            "beside_us_per_mb: 100000, beside_short_us_per_mb: 200000",
+            0.2,
+        ),
+    ] {
+        let cost = replay(&graph, &plan, &platform(beside), 60);
+        // Rank 1 computes all the time, so that all of its messages move beside a Run.
+        let found = (cost.frames[50].landed_us - cost.frames[40].landed_us) / 10.0;
+        let wanted = c1 + byte_us * (y + z);
+        assert!((found - wanted).abs() < 3.0, "{found} {wanted}");
+    }
     // Alone no frame moves anything beside one.
     let (graph, plan, ..) = two_stages(1);
-    let cost = replay(&graph, &plan, &Platform::parse("t", &text).unwrap(), 3);
+    let cost = replay(&graph, &plan, &platform("beside_us_per_mb: 100000"), 3);
     let latency = c0 + y + A + c1 + z + A;
     assert!(close(cost.frames[2].latency_us(), latency));
+}
+
+#[test]
+fn a_run_behind_a_wait_takes_longer() {
+    let waking = "{gmac_per_s: 0.001, gb_per_s: 1e12, wake_us: 15, wake_us_per_ms: 100}";
+    let text = format!(
+        "{{hosts: [{{name: h, count: 2, speed: {waking}}}], network: {}}}",
+        network(100)
+    );
+    let platform = Platform::parse("t", &text).unwrap();
+    // Both ranks wait for more than 2 ms, and compute for more than one.
+    let (graph, plan, [c0, c1], [y, z]) = two_stages(1);
+    let latency = replay(&graph, &plan, &platform, 3).frames[2].latency_us();
+    let wanted = c0 + 115.0 + y + A + c1 + 115.0 + z + A;
+    assert!(close(latency, wanted), "{latency} {wanted}");
+    // Rank 1 never waits.
+    let (graph, plan, [_, c1], _) = two_stages(6);
+    let cost = replay(&graph, &plan, &platform, 40);
+    let period = cost.frames[30].landed_us - cost.frames[29].landed_us;
+    assert!(close(period, c1), "{period} {c1}");
+}
+
+#[test]
+fn a_main_thread_hands_on_one_message_after_the_other() {
+    let mut b = GraphBuilder::new("two branches");
+    let x = b.input(&[1, 2, 8, 8]);
+    let y = b.conv(x, 4, square(3, 1, 1), 1);
+    let z = b.conv(x, 4, square(3, 1, 1), 1);
+    let graph = b.finish(&[y, z]);
+    let plan = compile_owners(&graph, &[Rank(1), Rank(2)], 3, 1);
+    let compute = macs(&graph, NodeId(0)) as f64;
+    let bytes = [x, y].map(|a| 4.0 * graph.whole(a).volume() as f64);
+    // Longer than the first message takes, and than both answers.
+    let each = 4000.0;
+    let per_mb = each / bytes[0] * 1e6;
+    let speed = format!("{{gmac_per_s: 0.001, gb_per_s: 1e12, message_us_per_mb: {per_mb}}}");
+    let host = format!("{{name: h, count: 3, threads: 2, speed: {speed}}}");
+    let text = format!("{{hosts: [{host}], network: {}}}", network(100));
+    let platform = Platform::parse("t", &text).unwrap();
+    let latency = replay(&graph, &plan, &platform, 1).frames[0].latency_us();
+    let wanted = each + bytes[0] + A + compute + bytes[1] + A;
+    assert!(close(latency, wanted), "{latency} {wanted}");
 }
 
 #[test]
