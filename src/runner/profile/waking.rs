@@ -16,6 +16,10 @@ use super::pass::{pass, Loaded};
 const SLEEP: Duration = Duration::from_millis(2);
 /// What is slow behind it, in µs.
 const SLOW_US: f64 = 1000.0;
+/// Runs that are longer vary by more than what is looked for.
+const LONGEST_US: f64 = 2.0 * SLOW_US;
+/// Of fewer nobody knows what disturbed them.
+const LEAST: usize = 10;
 /// A line needs short Runs and long ones, so many µs apart.
 const APART_US: f64 = 50.0;
 
@@ -39,22 +43,23 @@ pub fn wake(loaded: &mut [Loaded]) -> Result<Vec<Woken>> {
     Ok(woken)
 }
 
-/// µs in any case, and for each 1000 µs of the first; none where nothing was measured. The line
-/// goes through the means of the shorter and of the longer half, without the tenth of them that was
-/// lengthened most and the tenth that was lengthened least: something disturbed those. A core wakes
-/// at once or late, so that a median would be of either kind.
+/// µs in any case, and for each 1000 µs of the first; none where hardly anything was measured. The
+/// line goes through the means of the shorter and of the longer half, without the tenth of them
+/// that was lengthened most and the tenth that was lengthened least: something disturbed those. A
+/// core wakes at once or late, so that a median would be of either kind.
 pub fn line(woken: &[Woken]) -> Option<(f64, f64)> {
     let mut sorted: Vec<Woken> = woken
         .iter()
+        .filter(|woken| woken.0 <= LONGEST_US)
         .map(|&(usual, longer)| (usual.min(SLOW_US), longer))
         .collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (short, long) = sorted.split_at(sorted.len() / 2);
-    if long.is_empty() {
+    if sorted.len() < LEAST {
         return None;
     }
+    let (short, long) = sorted.split_at(sorted.len() / 2);
     let (short, long) = (middle(short), middle(long));
-    if short.0.is_nan() || long.0 - short.0 < APART_US {
+    if long.0 - short.0 < APART_US {
         let (usual, longer) = middle(&sorted);
         return Some((0.0, (longer / usual).max(0.0) * 1000.0));
     }
@@ -97,9 +102,15 @@ mod tests {
 
     #[test]
     fn runs_of_one_length_say_a_share_only() {
-        near(line(&vec![(5000.0, 100.0); 9]), (0.0, 100.0));
-        near(line(&[(200.0, 30.0)]), (0.0, 150.0));
-        near(line(&vec![(5000.0, -100.0); 9]), (0.0, 0.0));
+        near(line(&[(1500.0, 100.0); 20]), (0.0, 100.0));
+        near(line(&[(200.0, 30.0); 20]), (0.0, 150.0));
+        near(line(&[(1500.0, -100.0); 20]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn few_runs_and_long_ones_say_nothing() {
         assert_eq!(line(&[]), None);
+        assert_eq!(line(&[(200.0, 30.0); 9]), None);
+        assert_eq!(line(&[(9000.0, 900.0); 99]), None);
     }
 }
