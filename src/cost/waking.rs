@@ -1,23 +1,18 @@
 //! What a wait makes the steps behind it take longer.
 //!
-//! A core that did not compute for a while is slower at first: its wide units have to wake, its
-//! clock to rise, and its caches have what others did meanwhile. In pieces between messages that
-//! is a part of every Run, which tables, measured one Run behind the other, do not have. A profile
+//! A core that did not compute for a while is slower at first, whether its units or its clock have
+//! to wake or its caches have what others did meanwhile. In pieces between messages that is a part
+//! of every Run, which tables, measured one Run behind the other, do not have. A profile
 //! says how much of it there is behind a long wait (`runner/profile/waking.rs`).
 
-use crate::platform::Host;
-
-/// What is slow behind a wait: so much of the compute thread's time, in µs.
-const SLOW_US: f64 = 1000.0;
-/// A wait from which on nothing gets slower, in µs; a shorter one counts by its part of that.
-const LONG_US: f64 = 2000.0;
+use crate::platform::{Host, LONG_WAIT_US, WAKING_US};
 
 /// What steps behind a long wait take longer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waking {
     /// The first of them, in µs.
     us: f64,
-    /// Each µs of the first `SLOW_US`, in µs.
+    /// Each µs of the first `WAKING_US`, in µs.
     share: f64,
 }
 
@@ -26,7 +21,7 @@ impl Waking {
     pub fn of(host: &Host) -> Self {
         Self {
             us: host.speed.wake_us.unwrap_or(0.0),
-            share: host.speed.wake_us_per_ms.unwrap_or(0.0) / 1000.0,
+            share: host.speed.wake_us_per_ms.unwrap_or(0.0) / WAKING_US,
         }
     }
 }
@@ -48,8 +43,8 @@ impl Cold {
 
     /// µs that a step takes longer which begins now and would take `us`.
     pub fn longer(&mut self, now: f64, us: f64, waking: Waking) -> f64 {
-        let part = ((now - self.since) / LONG_US).clamp(0.0, 1.0);
-        self.left = self.left.max(part * SLOW_US);
+        let part = ((now - self.since) / LONG_WAIT_US).clamp(0.0, 1.0);
+        self.left = self.left.max(part * WAKING_US);
         let slow = us.min(self.left);
         self.left -= slow;
         part * waking.us + slow * waking.share

@@ -15,7 +15,8 @@ mod write;
 mod tests;
 
 pub use file::{Platform, PlatformError, MAX_BYTES};
-pub use host::{Host, Quota, Speed, Table, Timing, Watts, LOOK_BESIDE_US, LOOK_US, SHORT_BYTES};
+pub use host::{Host, Quota, Speed, Table, Timing, Watts};
+pub use host::{LONG_WAIT_US, LOOK_BESIDE_US, LOOK_US, SHORT_BYTES, WAKING_US};
 pub use kinds::Machine;
 pub use network::{Link, Medium, Network, Pair, Site};
 pub use roles::match_roles;

@@ -11,13 +11,10 @@ use anyhow::Result;
 
 use super::fit::median;
 use super::pass::{pass, Loaded};
+use crate::platform::{LONG_WAIT_US, WAKING_US};
 
-/// The sleep before a Run: as long as a layer's messages take.
-const SLEEP: Duration = Duration::from_millis(2);
-/// What is slow behind it, in µs.
-const SLOW_US: f64 = 1000.0;
 /// Runs that are longer vary by more than what is looked for.
-const LONGEST_US: f64 = 2.0 * SLOW_US;
+const LONGEST_US: f64 = 2.0 * WAKING_US;
 /// Of fewer nobody knows what disturbed them.
 const LEAST: usize = 10;
 /// A line needs short Runs and long ones, so many µs apart.
@@ -33,7 +30,7 @@ pub type Woken = (f64, f64);
 pub fn wake(loaded: &mut [Loaded]) -> Result<Vec<Woken>> {
     let mut woken = vec![];
     for one in loaded.iter_mut().filter(|one| !one.laps.is_empty()) {
-        std::thread::sleep(SLEEP);
+        std::thread::sleep(Duration::from_micros(LONG_WAIT_US as u64));
         let usual = median(&one.laps.iter().map(|lap| lap.cpu_us()).collect::<Vec<_>>());
         pass(std::slice::from_mut(one))?;
         if let Some(lap) = one.laps.pop() {
@@ -51,7 +48,7 @@ pub fn line(woken: &[Woken]) -> Option<(f64, f64)> {
     let mut sorted: Vec<Woken> = woken
         .iter()
         .filter(|woken| woken.0 <= LONGEST_US)
-        .map(|&(usual, longer)| (usual.min(SLOW_US), longer))
+        .map(|&(usual, longer)| (usual.min(WAKING_US), longer))
         .collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     if sorted.len() < LEAST {
@@ -61,10 +58,10 @@ pub fn line(woken: &[Woken]) -> Option<(f64, f64)> {
     let (short, long) = (middle(short), middle(long));
     if long.0 - short.0 < APART_US {
         let (usual, longer) = middle(&sorted);
-        return Some((0.0, (longer / usual).max(0.0) * 1000.0));
+        return Some((0.0, (longer / usual).max(0.0) * WAKING_US));
     }
     let share = ((long.1 - short.1) / (long.0 - short.0)).max(0.0);
-    Some(((short.1 - share * short.0).max(0.0), share * 1000.0))
+    Some(((short.1 - share * short.0).max(0.0), share * WAKING_US))
 }
 
 /// The mean Run without those that were disturbed; NaN of none.
