@@ -107,6 +107,7 @@ up() {
     trap down EXIT
     trap 'exit 130' INT TERM HUP
     make_cgroup lab
+    stay_awake
     ip link add $bridge type bridge
     ip addr add $net.254/24 dev $bridge
     ip link set $bridge up
