@@ -183,8 +183,10 @@ fn ask(
         let trip = line
             .map_or(0.0, |line| 2.0 * line.at(bytes as f64))
             .max(1e-6);
+        let moves = line.map_or(0.0, |line| line.s_per_byte * bytes as f64);
         let count = ((left * share / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
-        let trips = talk.ask(to, Way::BesideRun, bytes, count)?;
+        let way = Way::BesideRun(Duration::from_secs_f64(moves));
+        let trips = talk.ask(to, way, bytes, count)?;
         left -= trips.seconds.iter().sum::<f64>();
         found.costs.push((bytes, trips.cost));
     }

@@ -44,6 +44,8 @@ const ONE_WAY: u32 = 2;
 const BESIDE: u32 = 3;
 const END: u32 = 4;
 const READY: u32 = 5;
+/// Before `BESIDE`: how many ns each of its messages moves.
+const MOVES: u32 = 6;
 
 /// A rank's side of messages with others.
 pub struct Talk<'a> {
@@ -56,6 +58,8 @@ pub struct Talk<'a> {
     sharing: f64,
     /// CPU time of this thread's sleeps beside a Run.
     slept: Duration,
+    /// How long the bytes of each message beside a Run move.
+    moves: Duration,
 }
 
 /// What a number of round trips took.
@@ -78,7 +82,6 @@ pub struct Cost {
 
 /// CPU time so far, in seconds.
 struct Spent {
-    at: Instant,
     own: f64,
     slept: f64,
     run: Taken,
@@ -91,8 +94,9 @@ pub enum Way {
     Both,
     /// The answer is empty.
     One,
-    /// As `Both`, with the waits of a main thread beside a Run.
-    BesideRun,
+    /// As `Both`, with the waits of a main thread beside a Run; how long the bytes of each message
+    /// move.
+    BesideRun(Duration),
 }
 
 /// Seconds that a round trip takes beside what it measures.
@@ -105,7 +109,7 @@ impl Way {
         match self {
             Self::Both => BOTH_WAYS,
             Self::One => ONE_WAY,
-            Self::BesideRun => BESIDE,
+            Self::BesideRun(_) => BESIDE,
         }
     }
 }
@@ -121,6 +125,7 @@ impl<'a> Talk<'a> {
             run: None,
             sharing,
             slept: Duration::ZERO,
+            moves: Duration::ZERO,
         }
     }
 
@@ -138,7 +143,11 @@ impl<'a> Talk<'a> {
     ) -> Result<Trips, LinkError> {
         self.begin(way.kind(), bytes);
         let ready = self.expect_note(to);
-        self.note(to, way.kind(), bytes, count + 1);
+        if let Way::BesideRun(moves) = way {
+            self.moves = moves;
+            self.note(to, MOVES, moves.as_nanos() as u64, 0);
+        }
+        self.note(to, way.kind(), bytes as u64, count + 1);
         self.wait(ready)?;
         let back = if way == Way::One { 0 } else { bytes };
         let message = Arc::new(vec![1u8; bytes]);
@@ -162,7 +171,7 @@ impl<'a> Talk<'a> {
             if trip > 0 {
                 seconds.push(took.as_secs_f64());
             }
-            if way != Way::BesideRun {
+            if !matches!(way, Way::BesideRun(_)) {
                 self.rest(took.clamp(REST.0, REST.1))?;
             }
         }
@@ -190,8 +199,13 @@ impl<'a> Talk<'a> {
         loop {
             let note = self.expect_note(from);
             let header = self.wait_beside(note, &mut flood)?;
-            if header.kind == END {
-                break;
+            match header.kind {
+                END => break,
+                MOVES => {
+                    self.moves = Duration::from_nanos(header.sequence);
+                    continue;
+                }
+                _ => {}
             }
             let (bytes, count) = (header.sequence as usize, header.transfer);
             let one = self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
@@ -248,7 +262,6 @@ impl<'a> Talk<'a> {
 
     fn spent(&self) -> Spent {
         Spent {
-            at: Instant::now(),
             own: thread_cpu().as_secs_f64(),
             slept: self.slept.as_secs_f64(),
             run: self.run.as_ref().map(Beside::taken).unwrap_or_default(),
@@ -267,9 +280,10 @@ impl<'a> Talk<'a> {
         // This rank ran only so long of the time, in which interrupts and looks took so much.
         let ran = own + now.run.cpu - before.run.cpu;
         let part = (self.sharing * lost + slept) / ran.max(f64::MIN_POSITIVE);
-        let beside = run.map_or(0.0, |_| {
-            part.min(MOST_LOST) * (now.at - before.at).as_secs_f64()
-        });
+        // Messages go on as soon as hosts may compute: they moved while it ran, and the rest of
+        // their time while it stood still.
+        let moved = messages * self.moves.as_secs_f64();
+        let beside = run.map_or(0.0, |_| part.min(MOST_LOST) * moved.max(ran));
         Cost {
             own: (own - slept) / messages,
             beside: beside / messages,
@@ -286,9 +300,9 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    fn note(&mut self, to: Rank, kind: u32, bytes: usize, count: u32) {
+    fn note(&mut self, to: Rank, kind: u32, sequence: u64, count: u32) {
         let header = Header {
-            sequence: bytes as u64,
+            sequence,
             transfer: count,
             kind,
             length: 0,
