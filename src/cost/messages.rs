@@ -42,9 +42,14 @@ impl Replay<'_> {
     /// where messages that move meanwhile interrupt it, as they do a Run.
     pub(super) fn main_us(&self, rank: usize, bytes: u64) -> f64 {
         let (each, byte) = self.programs.message_us[rank];
+        (each + byte * bytes as f64) * self.interrupted(rank)
+    }
+
+    /// How many times as long a main thread is busy with a message while others move.
+    fn interrupted(&self, rank: usize) -> f64 {
         let flows = self.ranks[rank].beside.iter();
         let lost = flows.map(|beside| self.flows.rate(beside.flow) * beside.byte_us);
-        (each + byte * bytes as f64) / (1.0 - lost.sum::<f64>().min(MOST_LOST))
+        1.0 / (1.0 - lost.sum::<f64>().min(MOST_LOST))
     }
 
     /// A message sets out, behind those of the same two ranks that went before.
@@ -82,7 +87,7 @@ impl Replay<'_> {
             self.pass(rank);
             self.ranks[rank].moving += usize::from(is_half_way(rank == ends[0], bytes));
             let (each, byte) = self.programs.message_us[rank];
-            let cost = each + byte * bytes as f64;
+            let cost = (each + byte * bytes as f64) * self.interrupted(rank);
             if self.programs.one_thread[rank] {
                 if cost > 0.0 {
                     self.charge(rank, flow, cost);
