@@ -81,6 +81,17 @@ fn things() -> Vec<String> {
     found
 }
 
+/// Where a lab keeps the cores awake.
+const LATENCY: &str = "/dev/cpu_dma_latency";
+
+/// Whether some process does.
+fn keeps_awake() -> bool {
+    let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let files = entries("/proc".into()).flat_map(|process| entries(process.path().join("fd")));
+    let mut targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    targets.any(|target| target == Path::new(LATENCY))
+}
+
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -183,11 +194,13 @@ fn a_lab_hands_the_exit_code_on_and_is_gone() {
     assert_eq!(things(), [""; 0]);
     let running = lab.start(Path::new("sleep"), &["600"]);
     wait_until("three ranks", || running.ranks() == HOSTS.len());
+    assert_eq!(keeps_awake(), Path::new(LATENCY).exists());
     running.signal("TERM");
     let job = running.wait();
     assert_ne!(job.code, Some(0), "{job}");
     assert!(job.left.is_empty(), "{job}");
     assert_eq!(things(), [""; 0], "{job}");
+    assert!(!keeps_awake());
 }
 
 #[test]
@@ -218,6 +231,7 @@ fn nothing_is_left_of_a_lab_that_was_killed() {
         wait_until("an end", || running.processes().is_empty());
         if next == ["down"] {
             assert_eq!(things(), [""; 0], "after all {all}");
+            assert!(!keeps_awake());
         } else {
             let left = things();
             let third = left.iter().filter(|name| *name == "autodice-e3");

@@ -99,6 +99,13 @@ pub enum Way {
     BesideRun(Duration),
 }
 
+/// What messages that moved for so long would have taken from a Run that never stood still, where
+/// they took `lost` from a rank that ran for only `ran` of the time. They go on as soon as hosts may
+/// compute: they moved while it ran, and for what is left of their time while it stood still.
+fn in_full(lost: f64, ran: f64, moved: f64) -> f64 {
+    (lost / ran.max(f64::MIN_POSITIVE)).min(MOST_LOST) * moved.max(ran)
+}
+
 /// Seconds that a round trip takes beside what it measures.
 pub fn resting(trip: f64) -> f64 {
     trip.clamp(REST.0.as_secs_f64(), REST.1.as_secs_f64())
@@ -277,13 +284,9 @@ impl<'a> Talk<'a> {
         // A trip is two messages, and each rank has an end of both.
         let messages = f64::from(2 * trips.max(1));
         let (own, slept) = (now.own - before.own, now.slept - before.slept);
-        // This rank ran only so long of the time, in which interrupts and looks took so much.
         let ran = own + now.run.cpu - before.run.cpu;
-        let part = (self.sharing * lost + slept) / ran.max(f64::MIN_POSITIVE);
-        // Messages go on as soon as hosts may compute: they moved while it ran, and the rest of
-        // their time while it stood still.
         let moved = messages * self.moves.as_secs_f64();
-        let beside = run.map_or(0.0, |_| part.min(MOST_LOST) * moved.max(ran));
+        let beside = run.map_or(0.0, |_| in_full(self.sharing * lost + slept, ran, moved));
         Cost {
             own: (own - slept) / messages,
             beside: beside / messages,
@@ -355,5 +358,24 @@ impl<'a> Talk<'a> {
             false => self.idle.wait(),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{in_full, MOST_LOST};
+
+    #[test]
+    fn what_a_run_loses_counts_for_as_long_as_messages_move() {
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        // Without a quota it ran all the time: what it lost.
+        near(in_full(0.3, 1.0, 0.8), 0.3);
+        // Of 1 s it ran for 0.2, in which messages moved all the time, and stood still beside the
+        // other 0.4 s of them.
+        near(in_full(0.06, 0.2, 0.6), 0.18);
+        // Short messages are through before it stands still.
+        near(in_full(0.06, 0.2, 0.1), 0.06);
+        near(in_full(9.0, 1.0, 1.0), MOST_LOST);
+        near(in_full(0.0, 0.0, 1.0), 0.0);
     }
 }

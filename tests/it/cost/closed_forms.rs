@@ -256,6 +256,31 @@ fn a_main_thread_hands_on_one_message_after_the_other() {
 }
 
 #[test]
+fn a_message_that_another_interrupts_costs_more() {
+    let mut b = GraphBuilder::new("three branches");
+    let x = b.input(&[1, 2, 64, 64]);
+    let own = b.conv(x, 2, square(3, 1, 1), 1);
+    let others = [0, 1].map(|_| b.conv(x, 4, square(3, 1, 1), 1));
+    let graph = b.finish(&[own, others[0], others[1]]);
+    let plan = compile_owners(&graph, &[Rank(0), Rank(1), Rank(2)], 3, 1);
+    let bytes = 4.0 * graph.whole(x).volume() as f64;
+    // The second message sets out while the first moves, a byte in each µs.
+    let (each, byte_us) = (90.0, 0.1);
+    let speed = format!(
+        "{{gmac_per_s: 0.001, gb_per_s: 1e12, message_us_per_mb: {}, beside_us_per_mb: 100000}}",
+        each / bytes * 1e6
+    );
+    let host = format!("{{name: h, count: 3, speed: {speed}}}");
+    let text = format!("{{hosts: [{host}], network: {}}}", network(100));
+    let platform = Platform::parse("t", &text).unwrap();
+    // Both are through before rank 0's own branch is, and the answers come later.
+    let found = replay(&graph, &plan, &platform, 1).ranks[0].compute_us.p50;
+    let wanted = macs(&graph, NodeId(0)) as f64 + 2.0 * bytes * byte_us;
+    let wanted = wanted + each + each / (1.0 - byte_us);
+    assert!((found - wanted).abs() < 0.5, "{found} {wanted}");
+}
+
+#[test]
 fn hosts_on_one_core_take_turns() {
     let (graph, plan, [c0, c1], _) = two_stages(6);
     let period = |core: &str| {
