@@ -100,8 +100,9 @@ pub enum Way {
 }
 
 /// What messages that moved for so long would have taken from a Run that never stood still, where
-/// they took `lost` from a rank that ran for only `ran` of the time. They go on as soon as hosts may
-/// compute: they moved while it ran, and for what is left of their time while it stood still.
+/// they took `lost` from a rank that ran for only `ran` of the time, all in seconds. They go on as
+/// soon as hosts may compute: they moved while it ran, and for what is left of their time while it
+/// stood still.
 fn in_full(lost: f64, ran: f64, moved: f64) -> f64 {
     (lost / ran.max(f64::MIN_POSITIVE)).min(MOST_LOST) * moved.max(ran)
 }
