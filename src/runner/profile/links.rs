@@ -4,7 +4,8 @@
 //! schedule is measured in three parts, within its share of the time: round trips of growing
 //! messages (α and β), the same beside a flood of messages from a third host into the one that
 //! answers (only the way there is loaded, and the way back counts as α), and short and long
-//! messages beside a Run, in CPU time at either end, what the Run loses included.
+//! messages beside a Run, in CPU time at either end: what the Run loses to them one after the
+//! other, and what they take themselves where both ends send at once, as in a frame.
 
 use std::time::{Duration, Instant};
 
@@ -184,11 +185,20 @@ fn ask(
             .map_or(0.0, |line| 2.0 * line.at(bytes as f64))
             .max(1e-6);
         let moves = line.map_or(0.0, |line| line.s_per_byte * bytes as f64);
-        let count = ((left * share / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
+        let count = ((left * share / 2.0 / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
         let way = Way::BesideRun(Duration::from_secs_f64(moves));
-        let trips = talk.ask(to, way, bytes, count)?;
-        left -= trips.seconds.iter().sum::<f64>();
-        found.costs.push((bytes, trips.cost));
+        let in_turn = talk.ask(to, way, bytes, count)?;
+        let at_once = talk.ask(to, Way::AtOnce, bytes, count)?;
+        let seconds = in_turn.seconds.iter().chain(&at_once.seconds);
+        left -= seconds.sum::<f64>();
+        let own = at_once.cost.own;
+        found.costs.push((
+            bytes,
+            Cost {
+                own,
+                ..in_turn.cost
+            },
+        ));
     }
     talk.end(to);
     let mut loaded = None;

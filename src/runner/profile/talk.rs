@@ -19,7 +19,7 @@ use self::flood::Flood;
 use super::super::idle::Idle;
 use super::beside::{Beside, Taken};
 use super::clock::thread_cpu;
-use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId};
+use crate::comm::{Channel, Header, Link, LinkError, Mailbox, ReceiveId, SendId};
 use crate::ids::Rank;
 use crate::platform::SHORT_BYTES;
 
@@ -44,6 +44,8 @@ const ONE_WAY: u32 = 2;
 const BESIDE: u32 = 3;
 const END: u32 = 4;
 const READY: u32 = 5;
+/// The same, but that both send at once.
+const AT_ONCE: u32 = 7;
 /// Before `BESIDE`: how many ns each of its messages moves.
 const MOVES: u32 = 6;
 
@@ -97,6 +99,8 @@ pub enum Way {
     /// As `Both`, with the waits of a main thread beside a Run; how long the bytes of each message
     /// move.
     BesideRun(Duration),
+    /// The same, but that both send at once, as in a frame.
+    AtOnce,
 }
 
 /// What messages that moved for so long would have taken from a Run that never stood still, where
@@ -112,12 +116,17 @@ pub fn resting(trip: f64) -> f64 {
     trip.clamp(REST.0.as_secs_f64(), REST.1.as_secs_f64())
 }
 
+fn is_beside(kind: u32) -> bool {
+    matches!(kind, BESIDE | AT_ONCE)
+}
+
 impl Way {
     fn kind(self) -> u32 {
         match self {
             Self::Both => BOTH_WAYS,
             Self::One => ONE_WAY,
             Self::BesideRun(_) => BESIDE,
+            Self::AtOnce => AT_ONCE,
         }
     }
 }
@@ -167,10 +176,7 @@ impl<'a> Talk<'a> {
             }
             let answer = self.expect(Channel::Data, to, TAG, back);
             let started = Instant::now();
-            let payload = Some(Arc::clone(&message) as _);
-            let sent = self
-                .mail
-                .send(Channel::Data, to, TAG, Header::default(), payload);
+            let sent = self.give(to, &message);
             self.wait(answer)?;
             let took = started.elapsed();
             while !self.mail.is_sent(sent) {
@@ -179,7 +185,7 @@ impl<'a> Talk<'a> {
             if trip > 0 {
                 seconds.push(took.as_secs_f64());
             }
-            if !matches!(way, Way::BesideRun(_)) {
+            if !is_beside(way.kind()) {
                 self.rest(took.clamp(REST.0, REST.1))?;
             }
         }
@@ -203,7 +209,7 @@ impl<'a> Talk<'a> {
         flood: Option<Rank>,
     ) -> Result<Vec<(usize, Cost)>, LinkError> {
         let mut flood = flood.map(|from| Flood::open(self, from));
-        let mut costs = vec![];
+        let mut costs: Vec<(usize, Cost)> = vec![];
         loop {
             let note = self.expect_note(from);
             let header = self.wait_beside(note, &mut flood)?;
@@ -217,8 +223,10 @@ impl<'a> Talk<'a> {
             }
             let (bytes, count) = (header.sequence as usize, header.transfer);
             let one = self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
-            if header.kind == BESIDE {
-                costs.push((bytes, one));
+            match (header.kind, costs.last_mut()) {
+                (BESIDE, _) => costs.push((bytes, one)),
+                (AT_ONCE, Some((_, last))) => last.own = one.own,
+                _ => {}
             }
         }
         if let Some(flood) = flood {
@@ -241,6 +249,9 @@ impl<'a> Talk<'a> {
         let mut before = self.spent();
         let mut sent = None;
         for trip in 0..count {
+            if kind == AT_ONCE {
+                sent = Some(self.give(from, &message));
+            }
             self.wait_beside(next, flood)?;
             if trip == 1 {
                 before = self.spent();
@@ -248,11 +259,9 @@ impl<'a> Talk<'a> {
             if trip + 1 < count {
                 next = self.expect(Channel::Data, from, TAG, bytes);
             }
-            let payload = Some(Arc::clone(&message) as _);
-            sent = Some(
-                self.mail
-                    .send(Channel::Data, from, TAG, Header::default(), payload),
-            );
+            if kind != AT_ONCE {
+                sent = Some(self.give(from, &message));
+            }
         }
         while sent.is_some_and(|id| !self.mail.is_sent(id)) {
             self.step(flood.as_mut())?;
@@ -262,7 +271,7 @@ impl<'a> Talk<'a> {
 
     /// Waits as beside a Run from here on, and beside one where messages are long.
     fn begin(&mut self, kind: u32, bytes: usize) {
-        self.beside = kind == BESIDE;
+        self.beside = is_beside(kind);
         if self.beside && bytes >= COUNTED {
             self.run = Beside::start();
         }
@@ -312,6 +321,12 @@ impl<'a> Talk<'a> {
             length: 0,
         };
         self.mail.send(NOTES, to, NOTE_TAG, header, None);
+    }
+
+    fn give(&mut self, to: Rank, message: &Arc<Vec<u8>>) -> SendId {
+        let payload = Some(Arc::clone(message) as _);
+        let header = Header::default();
+        self.mail.send(Channel::Data, to, TAG, header, payload)
     }
 
     fn expect_note(&mut self, from: Rank) -> ReceiveId {
