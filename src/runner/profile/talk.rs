@@ -89,7 +89,7 @@ struct Spent {
     run: Taken,
 }
 
-/// How messages go back and forth.
+/// How messages go between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The answer is as long as the message.
