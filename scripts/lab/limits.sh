@@ -71,9 +71,8 @@ align_periods() {
 
 # Keeps the cores from sleeping while the lab is up: as long as a process of its has the file open.
 # A host stands still for the rest of each period, and a virtual machine's core that sleeps meanwhile
-# is its neighbours': it comes back with cold caches. mobilenet_v1 alone on a host of 0.2 core took
-# 29 ms of CPU a frame with the core awake, 31 to 52 where it slept (BENCHMARKS.md). A board has no
-# neighbours.
+# comes back slower. mobilenet_v1 alone on a host of 0.2 core took 29 ms of CPU a frame with the core
+# awake, 31 to 52 where it slept (BENCHMARKS.md). A board has no neighbours.
 stay_awake() {
     [ -w /dev/cpu_dma_latency ] || return 0
     (

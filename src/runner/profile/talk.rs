@@ -44,10 +44,11 @@ const ONE_WAY: u32 = 2;
 const BESIDE: u32 = 3;
 const END: u32 = 4;
 const READY: u32 = 5;
-/// The same, but that both send at once.
-const AT_ONCE: u32 = 7;
+// 6 is `flood.rs`'s.
 /// Before `BESIDE`: how many ns each of its messages moves.
-const MOVES: u32 = 6;
+const MOVES: u32 = 7;
+/// The same as `BESIDE`, but that both send at once.
+const AT_ONCE: u32 = 8;
 
 /// A rank's side of messages with others.
 pub struct Talk<'a> {
