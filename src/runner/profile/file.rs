@@ -7,10 +7,10 @@ use super::ladder::{Along, Level};
 use super::links::{PairTimes, RankLinks};
 use super::log::RankTimes;
 use super::looks::Looks;
-use super::talk::Cost;
+use super::talk::Costs;
 use super::unit::Unit;
 use crate::graph::{macs, Graph};
-use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing, SHORT_BYTES};
+use crate::platform::{Host, Link, Pair, Platform, Quota, Speed, Table, Timing};
 
 /// One host, as its ranks found it.
 pub struct Measured {
@@ -177,33 +177,31 @@ fn scale(units: &[Unit], times: &RankTimes, usual: f64) -> f64 {
 /// What messages cost at this host, in the same CPU time as all others.
 fn messages(host: &Measured) -> Speed {
     let factor = mean(host.ranks.iter().map(|(times, _)| times.factor)).unwrap_or(1.0);
-    let all = host.ranks.iter().flat_map(|(_, links)| &links.costs);
-    let median_of = |bytes: usize, pick: fn(&Cost) -> f64| {
-        let some = all.clone().filter(|one| one.0 == bytes);
-        let us: Vec<f64> = some.map(|one| pick(&one.1) * 1e6 * factor).collect();
-        median(&us)
+    let ranks = host.ranks.iter();
+    let costs = |of: fn(&Costs) -> &Vec<(usize, f64)>| {
+        let all: Vec<_> = ranks
+            .clone()
+            .flat_map(|(_, links)| of(&links.costs))
+            .collect();
+        let sizes = all.iter().map(|one| one.0);
+        let ends = [sizes.clone().min()?, sizes.max()?];
+        Some(ends.map(|bytes| {
+            let alike = all.iter().filter(|one| one.0 == bytes);
+            let us: Vec<f64> = alike.map(|one| one.1 * 1e6 * factor).collect();
+            (bytes as f64 / 1e6, median(&us))
+        }))
     };
-    let sizes = all.clone().map(|one| one.0);
-    let (Some(short), Some(long)) = (sizes.clone().min(), sizes.max()) else {
-        return Speed::default();
-    };
-    let mb = |bytes: usize| bytes as f64 / 1e6;
-    let own = [short, long].map(|bytes| (mb(bytes), median_of(bytes, |cost| cost.own)));
-    let per_mb = slope(own);
+    let (own, beside) = (costs(|costs| &costs.own), costs(|costs| &costs.beside));
+    let per_mb = own.map(slope);
     // The short one is not empty.
-    let each = (own[0].1 - per_mb * own[0].0).max(0.0);
-    let some = |us: f64| us.is_finite().then(|| rounded(us));
-    let first = SHORT_BYTES as usize;
-    let beside = [first, long].map(|bytes| (mb(bytes), median_of(bytes, |cost| cost.beside)));
-    let (first_us, long_us) = (beside[0].1, beside[1].1);
+    let each = own
+        .zip(per_mb)
+        .map(|([(mb, us), _], per_mb)| (us - per_mb * mb).max(0.0));
     Speed {
-        message_us: some(each),
-        message_us_per_mb: some(per_mb),
-        beside_us_per_mb: match first_us.is_finite() {
-            true => some(slope(beside)),
-            false => some(long_us / mb(long)),
-        },
-        beside_short_us_per_mb: some(first_us / mb(first)),
+        message_us: each.map(rounded),
+        message_us_per_mb: per_mb.map(rounded),
+        beside_us_per_mb: beside.map(slope).map(rounded),
+        beside_short_us_per_mb: beside.map(|[(mb, us), _]| rounded(us / mb)),
         ..Speed::default()
     }
 }

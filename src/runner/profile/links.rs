@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{fit, middle, Line};
 use super::looks::{self, Looks};
 use super::schedule::schedule;
-use super::talk::{resting, Cost, Talk, Way};
+use super::talk::{resting, Costs, Talk, Way};
 use crate::comm::collective::agree;
 use crate::comm::{Link, LinkError, Mailbox};
 use crate::ids::Rank;
@@ -31,22 +31,31 @@ const SHORT: Duration = Duration::from_millis(700);
 const TRIPS: (u32, u32) = (3, 20);
 /// Which of a pair's time is for it alone, beside a flood, and for CPU time.
 const PARTS: [f64; 3] = [0.45, 0.25, 0.3];
-/// Messages whose CPU time is measured, and which part of the time that is left for it: a short one
-/// that is header and payload apart, as nearly all of a frame are; one as long as is still short
-/// to a Run beside it; and a long one, of whose interrupts there must be many.
-const CPU_SIZES: [(usize, f64); 3] = [
-    (16_000, 0.15),
-    (SHORT_BYTES as usize, 0.4),
-    (1_000_000, 1.0),
+/// Messages whose CPU time is measured, by what is measured of them, and which part of the time
+/// that is left for it. Their own, of a short one that is header and payload apart, as nearly all
+/// of a frame are, and of a long one; and a Run's beside one as long as is still short to it, and
+/// beside a long one, of whose interrupts there must be many.
+const CPU_SIZES: [(Of, usize, f64); 4] = [
+    (Of::Own, 16_000, 0.15),
+    (Of::Run, SHORT_BYTES as usize, 0.3),
+    (Of::Own, 1_000_000, 0.4),
+    (Of::Run, 1_000_000, 1.0),
 ];
+
+/// Whose CPU time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Own,
+    Run,
+}
 
 /// What one rank found out about messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RankLinks {
     /// By pair of hosts (of the ranks that asked; the same host twice for `local`).
     pub pairs: Vec<PairTimes>,
-    /// What a message of so many bytes costs at this end.
-    pub costs: Vec<(usize, Cost)>,
+    /// What messages cost at this end.
+    pub costs: Costs,
     /// What a look for one costs.
     pub looks: Looks,
 }
@@ -159,13 +168,14 @@ fn meet(
     if own == meeting.asks {
         ask(&mut talk, meeting, slot, found)?;
     } else if own == meeting.answers {
-        found.costs.extend(talk.answer(meeting.asks, None)?);
+        talk.answer(meeting.asks, None)?;
         if meeting.floods.is_some() {
             talk.answer(meeting.asks, meeting.floods)?;
         }
     } else if Some(own) == meeting.floods {
         talk.flood(meeting.answers)?;
     }
+    found.costs.extend(talk.costs());
     Ok(())
 }
 
@@ -179,27 +189,7 @@ fn ask(
     let points = grow(talk, to, Way::Both, slot.mul_f64(PARTS[0]))?;
     let halves: Vec<_> = points.iter().map(|&(n, t)| (n, t / 2.0)).collect();
     let line = fit(&halves);
-    let mut left = slot.mul_f64(PARTS[2]).as_secs_f64();
-    for (bytes, share) in CPU_SIZES {
-        let trip = line
-            .map_or(0.0, |line| 2.0 * line.at(bytes as f64))
-            .max(1e-6);
-        let moves = line.map_or(0.0, |line| line.s_per_byte * bytes as f64);
-        let count = ((left * share / 2.0 / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
-        let way = Way::BesideRun(Duration::from_secs_f64(moves));
-        let in_turn = talk.ask(to, way, bytes, count)?;
-        let at_once = talk.ask(to, Way::AtOnce, bytes, count)?;
-        let seconds = in_turn.seconds.iter().chain(&at_once.seconds);
-        left -= seconds.sum::<f64>();
-        let own = at_once.cost.own;
-        found.costs.push((
-            bytes,
-            Cost {
-                own,
-                ..in_turn.cost
-            },
-        ));
-    }
+    cost(talk, to, line, slot.mul_f64(PARTS[2]))?;
     talk.end(to);
     let mut loaded = None;
     if meeting.floods.is_some() {
@@ -216,6 +206,30 @@ fn ask(
             alone: both(line),
             loaded: loaded.map(both),
         });
+    }
+    Ok(())
+}
+
+/// CPU time of messages that take as long as `line` says.
+fn cost(
+    talk: &mut Talk<'_>,
+    to: Rank,
+    line: Option<Line>,
+    time: Duration,
+) -> Result<(), LinkError> {
+    let mut left = time.as_secs_f64();
+    for (of, bytes, share) in CPU_SIZES {
+        let moves = line.map_or(0.0, |line| line.s_per_byte * bytes as f64);
+        let there = line.map_or(0.0, |line| line.at(bytes as f64));
+        let way = match of {
+            Of::Own => Way::AtOnce,
+            Of::Run => Way::BesideRun(Duration::from_secs_f64(moves)),
+        };
+        let trip = (2.0 * there).max(1e-6);
+        let count = ((left * share / trip) as u32).clamp(TRIPS.0, 2 * TRIPS.1);
+        let seconds = talk.ask(to, way, bytes, count)?;
+        left -= seconds.iter().sum::<f64>();
+        log::debug!("to rank {to}, {way:?}, {bytes} bytes, {count} round trips");
     }
     Ok(())
 }
@@ -245,8 +259,8 @@ fn grow(
             break;
         }
         let trips = talk.ask(to, way, bytes, count)?;
-        points.push((bytes as f64, middle(&trips.seconds)));
-        let us: Vec<_> = trips.seconds.iter().map(|s| (s * 1e6).round()).collect();
+        points.push((bytes as f64, middle(&trips)));
+        let us: Vec<_> = trips.iter().map(|s| (s * 1e6).round()).collect();
         log::debug!("to rank {to}, {way:?}, {bytes} bytes, round trips in µs: {us:?}");
     }
     Ok(points)

@@ -63,24 +63,26 @@ pub struct Talk<'a> {
     slept: Duration,
     /// How long the bytes of each message beside a Run move.
     moves: Duration,
+    /// What messages have cost until now.
+    costs: Costs,
 }
 
-/// What a number of round trips took.
-pub struct Trips {
-    /// Seconds of each.
-    pub seconds: Vec<f64>,
-    /// For each message of this rank, either way.
-    pub cost: Cost,
+/// What messages cost a rank that is an end of them: their bytes, and seconds of CPU time of each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// This thread's but for its sleeps, where both send at once.
+    pub own: Vec<(usize, f64)>,
+    /// What a Run beside the whole of a message would lose, to interrupts and to looks at it, if it
+    /// never stood still.
+    pub beside: Vec<(usize, f64)>,
 }
 
-/// What a message costs a rank that is an end of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    /// CPU time of this thread but for its sleeps, in seconds.
-    pub own: f64,
-    /// CPU time that a Run beside the whole of it would lose, to interrupts and to looks at it, if
-    /// it never stood still, in seconds; 0 where messages are short.
-    pub beside: f64,
+impl Costs {
+    /// With another pair's.
+    pub fn extend(&mut self, other: Self) {
+        self.own.extend(other.own);
+        self.beside.extend(other.beside);
+    }
 }
 
 /// CPU time so far, in seconds.
@@ -144,11 +146,17 @@ impl<'a> Talk<'a> {
             sharing,
             slept: Duration::ZERO,
             moves: Duration::ZERO,
+            costs: Costs::default(),
         }
     }
 
-    /// The asking side: `count` round trips with messages of `bytes`, after one that does not
-    /// count.
+    /// What messages have cost at this end.
+    pub fn costs(self) -> Costs {
+        self.costs
+    }
+
+    /// The asking side: seconds of each of `count` round trips with messages of `bytes`, after one
+    /// that does not count.
     ///
     /// # Errors
     /// As `Link::poll`.
@@ -158,7 +166,7 @@ impl<'a> Talk<'a> {
         way: Way,
         bytes: usize,
         count: u32,
-    ) -> Result<Trips, LinkError> {
+    ) -> Result<Vec<f64>, LinkError> {
         self.begin(way.kind(), bytes);
         let ready = self.expect_note(to);
         if let Way::BesideRun(moves) = way {
@@ -190,8 +198,8 @@ impl<'a> Talk<'a> {
                 self.rest(took.clamp(REST.0, REST.1))?;
             }
         }
-        let cost = self.per_message(&before, count);
-        Ok(Trips { seconds, cost })
+        self.finish(way.kind(), bytes, &before, count);
+        Ok(seconds)
     }
 
     /// The asking side is through.
@@ -199,18 +207,13 @@ impl<'a> Talk<'a> {
         self.note(to, END, 0, 0);
     }
 
-    /// The answering side, until the other one is through: what messages beside a Run cost, by
-    /// bytes. Where there is a `flood` from a third rank, keeps it going meanwhile.
+    /// The answering side, until the other one is through. Where there is a `flood` from a third
+    /// rank, keeps it going meanwhile.
     ///
     /// # Errors
     /// As `Link::poll`.
-    pub fn answer(
-        &mut self,
-        from: Rank,
-        flood: Option<Rank>,
-    ) -> Result<Vec<(usize, Cost)>, LinkError> {
+    pub fn answer(&mut self, from: Rank, flood: Option<Rank>) -> Result<(), LinkError> {
         let mut flood = flood.map(|from| Flood::open(self, from));
-        let mut costs: Vec<(usize, Cost)> = vec![];
         loop {
             let note = self.expect_note(from);
             let header = self.wait_beside(note, &mut flood)?;
@@ -223,17 +226,12 @@ impl<'a> Talk<'a> {
                 _ => {}
             }
             let (bytes, count) = (header.sequence as usize, header.transfer);
-            let one = self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
-            match (header.kind, costs.last_mut()) {
-                (BESIDE, _) => costs.push((bytes, one)),
-                (AT_ONCE, Some((_, last))) => last.own = one.own,
-                _ => {}
-            }
+            self.answer_trips(from, (header.kind, bytes, count), &mut flood)?;
         }
         if let Some(flood) = flood {
             flood.close(self)?;
         }
-        Ok(costs)
+        Ok(())
     }
 
     fn answer_trips(
@@ -241,7 +239,7 @@ impl<'a> Talk<'a> {
         from: Rank,
         (kind, bytes, count): (u32, usize, u32),
         flood: &mut Option<Flood>,
-    ) -> Result<Cost, LinkError> {
+    ) -> Result<(), LinkError> {
         let back = if kind == ONE_WAY { 0 } else { bytes };
         let message = Arc::new(vec![1u8; back]);
         let mut next = self.expect(Channel::Data, from, TAG, bytes);
@@ -267,7 +265,8 @@ impl<'a> Talk<'a> {
         while sent.is_some_and(|id| !self.mail.is_sent(id)) {
             self.step(flood.as_mut())?;
         }
-        Ok(self.per_message(&before, count.saturating_sub(1)))
+        self.finish(kind, bytes, &before, count.saturating_sub(1));
+        Ok(())
     }
 
     /// Waits as beside a Run from here on, and beside one where messages are long.
@@ -286,21 +285,24 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// What each message has cost since then; the Run beside them is over.
-    fn per_message(&mut self, before: &Spent, trips: u32) -> Cost {
+    /// Keeps what each message has cost since then; the Run beside them is over.
+    fn finish(&mut self, kind: u32, bytes: usize, before: &Spent, trips: u32) {
         let now = self.spent();
         let run = self.run.take();
-        let lost = run.as_ref().map_or(0.0, |run| run.lost(before.run));
         self.beside = false;
         // A trip is two messages, and each rank has an end of both.
         let messages = f64::from(2 * trips.max(1));
         let (own, slept) = (now.own - before.own, now.slept - before.slept);
-        let ran = own + now.run.cpu - before.run.cpu;
-        let moved = messages * self.moves.as_secs_f64();
-        let beside = run.map_or(0.0, |_| in_full(self.sharing * lost + slept, ran, moved));
-        Cost {
-            own: (own - slept) / messages,
-            beside: beside / messages,
+        match (kind, run) {
+            (AT_ONCE, _) => self.costs.own.push((bytes, (own - slept) / messages)),
+            (BESIDE, Some(run)) => {
+                let lost = self.sharing * run.lost(before.run) + slept;
+                let ran = own + now.run.cpu - before.run.cpu;
+                let moved = messages * self.moves.as_secs_f64();
+                let all = in_full(lost, ran, moved);
+                self.costs.beside.push((bytes, all / messages));
+            }
+            _ => {}
         }
     }
 
