@@ -18,7 +18,7 @@ mod table;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use self::cases::{platforms, splits, Lab, Split, MODELS};
 use self::meter::Meter;
@@ -52,6 +52,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     // Of an earlier method.
     samples.retain(|sample| sample.values.contains_key("turn"));
     let mut notes = vec![];
+    let mut picked = 0;
     for lab in platforms() {
         for model in MODELS {
             let wanted: Vec<Split> = splits(model, lab.hosts)
@@ -61,6 +62,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
             if wanted.is_empty() {
                 continue;
             }
+            picked += wanted.len();
             let model_file = models::file(models, model)?;
             let mut take = |sample: Sample| -> Result<()> {
                 println!("{}", line(&sample));
@@ -76,6 +78,11 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
             }
         }
     }
+    ensure!(
+        picked > 0,
+        "PREDICT='{}': no case has all of these as whole words, e.g. 'resnet50 100 Mbit/s'",
+        words()
+    );
     notes.extend(samples.iter().map(line));
     let how =
         "autodice-run --profile once for each platform and model (100 s, and it says how long \
@@ -106,10 +113,14 @@ fn case(model: &str, split: &Split, lab: &Lab) -> String {
     format!("{model} {} {what}, {}", split.name, lab.name)
 }
 
+fn words() -> String {
+    std::env::var("PREDICT").unwrap_or_default()
+}
+
 fn is_wanted(case: &str) -> bool {
-    let words = std::env::var("PREDICT").unwrap_or_default();
-    let mut each = words.split_whitespace();
-    each.all(|word| case.split([' ', ',']).any(|own| own == word))
+    words()
+        .split_whitespace()
+        .all(|word| case.split([' ', ',']).any(|own| own == word))
 }
 
 /// One model on one platform: the profile, then every split.
