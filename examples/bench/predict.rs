@@ -81,7 +81,7 @@ pub fn predict(models: &Path, folder: &Path) -> Result<Record> {
     ensure!(
         picked > 0,
         "PREDICT='{}': no case has all of these as whole words, e.g. 'resnet50 100 Mbit/s'",
-        words()
+        picked_words()
     );
     notes.extend(samples.iter().map(line));
     let how =
@@ -113,12 +113,12 @@ fn case(model: &str, split: &Split, lab: &Lab) -> String {
     format!("{model} {} {what}, {}", split.name, lab.name)
 }
 
-fn words() -> String {
+fn picked_words() -> String {
     std::env::var("PREDICT").unwrap_or_default()
 }
 
 fn is_wanted(case: &str) -> bool {
-    words()
+    picked_words()
         .split_whitespace()
         .all(|word| case.split([' ', ',']).any(|own| own == word))
 }

@@ -4,8 +4,8 @@
 //! schedule is measured in three parts, within its share of the time: round trips of growing
 //! messages (α and β), the same beside a flood of messages from a third host into the one that
 //! answers (only the way there is loaded, and the way back counts as α), and short and long
-//! messages beside a Run, in CPU time at either end: what the Run loses to them one after the
-//! other, and what they take themselves where both ends send at once, as in a frame.
+//! messages in CPU time at either end: what a Run beside them loses to them one after the other,
+//! and what they take themselves where both ends send at once, as in a frame.
 
 use std::time::{Duration, Instant};
 
@@ -175,7 +175,7 @@ fn meet(
     } else if Some(own) == meeting.floods {
         talk.flood(meeting.answers)?;
     }
-    found.costs.extend(talk.costs());
+    found.costs.extend(talk.into_costs());
     Ok(())
 }
 
@@ -189,7 +189,7 @@ fn ask(
     let points = grow(talk, to, Way::Both, slot.mul_f64(PARTS[0]))?;
     let halves: Vec<_> = points.iter().map(|&(n, t)| (n, t / 2.0)).collect();
     let line = fit(&halves);
-    cost(talk, to, line, slot.mul_f64(PARTS[2]))?;
+    measure_costs(talk, to, line, slot.mul_f64(PARTS[2]))?;
     talk.end(to);
     let mut loaded = None;
     if meeting.floods.is_some() {
@@ -211,7 +211,7 @@ fn ask(
 }
 
 /// CPU time of messages that take as long as `line` says.
-fn cost(
+fn measure_costs(
     talk: &mut Talk<'_>,
     to: Rank,
     line: Option<Line>,

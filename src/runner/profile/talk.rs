@@ -47,7 +47,7 @@ const READY: u32 = 5;
 // 6 is `flood.rs`'s.
 /// Before `BESIDE`: how many ns each of its messages moves.
 const MOVES: u32 = 7;
-/// The same as `BESIDE`, but that both send at once.
+/// The same as `BESIDE`, but that both send at once, and what a Run loses is not looked at.
 const AT_ONCE: u32 = 8;
 
 /// A rank's side of messages with others.
@@ -102,7 +102,7 @@ pub enum Way {
     /// As `Both`, with the waits of a main thread beside a Run; how long the bytes of each message
     /// move.
     BesideRun(Duration),
-    /// The same, but that both send at once, as in a frame.
+    /// With the same waits, but that both send at once, as in a frame.
     AtOnce,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Talk<'a> {
     }
 
     /// What messages have cost at this end.
-    pub fn costs(self) -> Costs {
+    pub fn into_costs(self) -> Costs {
         self.costs
     }
 
@@ -248,13 +248,14 @@ impl<'a> Talk<'a> {
         let mut before = self.spent();
         let mut sent = None;
         for trip in 0..count {
+            // Here, as at the other end: a message that is given at once belongs to its trip.
+            if trip == 1 {
+                before = self.spent();
+            }
             if kind == AT_ONCE {
                 sent = Some(self.give(from, &message));
             }
             self.wait_beside(next, flood)?;
-            if trip == 1 {
-                before = self.spent();
-            }
             if trip + 1 < count {
                 next = self.expect(Channel::Data, from, TAG, bytes);
             }
@@ -269,7 +270,8 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// Waits as beside a Run from here on, and beside one where messages are long.
+    /// Waits as beside a Run from here on, and beside one where messages are long: those of a frame
+    /// move beside Runs, whatever is measured of them.
     fn begin(&mut self, kind: u32, bytes: usize) {
         self.beside = is_beside(kind);
         if self.beside && bytes >= COUNTED {

@@ -14,7 +14,7 @@ const TAG: u32 = 1;
 const CREDIT: u32 = 6;
 /// Bytes of a message, and messages under way.
 const BYTES: usize = 128 << 10;
-const AT_ONCE: usize = 4;
+const UNDER_WAY: usize = 4;
 
 impl Talk<'_> {
     /// The flooding side: sends what `answer` on `to` gives credit for, until it is told to end.
@@ -53,7 +53,7 @@ impl Flood {
     pub fn open(talk: &mut Talk<'_>, from: Rank) -> Self {
         let posted = VecDeque::new();
         let mut flood = Self { from, posted };
-        (0..AT_ONCE).for_each(|_| flood.ask_for_one(talk));
+        (0..UNDER_WAY).for_each(|_| flood.ask_for_one(talk));
         flood
     }
 
