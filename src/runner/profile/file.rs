@@ -206,8 +206,8 @@ fn messages(host: &Measured) -> Speed {
     }
 }
 
-/// How much more for each 10⁶ bytes from one point to a longer one, 0 where it is less; from nothing
-/// to the one point where both are the same.
+/// How much more for each 10⁶ bytes from one point to a longer one, 0 where it is less; from
+/// nothing to the one point where both are the same.
 fn slope([short, long]: [(f64, f64); 2]) -> f64 {
     match long.0 > short.0 {
         true => ((long.1 - short.1) / (long.0 - short.0)).max(0.0),

@@ -43,8 +43,7 @@ const ONE_WAY: u32 = 2;
 /// The same as `BOTH_WAYS`, waiting as beside a Run.
 const BESIDE: u32 = 3;
 const END: u32 = 4;
-const READY: u32 = 5;
-// 6 is `flood.rs`'s.
+const READY: u32 = 5; // 6 is `flood.rs`'s.
 /// Before `BESIDE`: how many ns each of its messages moves.
 const MOVES: u32 = 7;
 /// The same as `BESIDE`, but that both send at once, and what a Run loses is not looked at.
@@ -248,7 +247,7 @@ impl<'a> Talk<'a> {
         let mut before = self.spent();
         let mut sent = None;
         for trip in 0..count {
-            // Here, as at the other end: a message that is given at once belongs to its trip.
+            // As at the other end: what is given at once belongs to its trip.
             if trip == 1 {
                 before = self.spent();
             }
@@ -270,8 +269,7 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    /// Waits as beside a Run from here on, and beside one where messages are long: those of a frame
-    /// move beside Runs, whatever is measured of them.
+    /// Waits as beside a Run from here on; long messages move beside one, as those of a frame do.
     fn begin(&mut self, kind: u32, bytes: usize) {
         self.beside = is_beside(kind);
         if self.beside && bytes >= COUNTED {
