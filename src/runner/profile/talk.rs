@@ -9,6 +9,8 @@
 //! it left, which it would otherwise have lost to waiting.
 
 mod flood;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -377,24 +379,5 @@ impl<'a> Talk<'a> {
             false => self.idle.wait(),
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{in_full, MOST_LOST};
-
-    #[test]
-    fn what_a_run_loses_counts_for_as_long_as_messages_move() {
-        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
-        // Without a quota it ran all the time: what it lost.
-        near(in_full(0.3, 1.0, 0.8), 0.3);
-        // Of 1 s it ran for 0.2, in which messages moved all the time, and stood still beside the
-        // other 0.4 s of them.
-        near(in_full(0.06, 0.2, 0.6), 0.18);
-        // Short messages are through before it stands still.
-        near(in_full(0.06, 0.2, 0.1), 0.06);
-        near(in_full(9.0, 1.0, 1.0), MOST_LOST);
-        near(in_full(0.0, 0.0, 1.0), 0.0);
     }
 }
